@@ -1,0 +1,53 @@
+"""CelebA (Z. Liu, P. Luo, X. Wang, X. Tang, ICCV 2015): 202,599 faces with 40 attributes."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchvision import datasets
+
+from datamodules.archive import Folder
+from datamodules.base import DataModule
+from datamodules.decode import Decoder
+from datamodules.download import explain_unreadable
+from datamodules.image_files import ImageFiles
+from errors import UserError
+
+
+class CelebA(DataModule):
+    """Aligned faces: the central 178x178 pixels, resized (bilinear, antialiased).
+
+    Args:
+        root: the directory that holds ``celeba``.
+        resolution: 64 and 128 are the published sizes; the set is named after it.
+        split: "all", "train", "valid" or "test".
+        settings: of `DataModule`.
+    """
+
+    def __init__(
+        self, root: str | Path, *, resolution: int = 64, split: str = "all", **settings: Any
+    ) -> None:
+        super().__init__(f"celeba{resolution}", **settings)
+        self.root = Path(root).expanduser()
+        if split not in ("all", "train", "valid", "test"):
+            raise UserError(f"datamodule.split is {split!r}: celeba has all, train, valid and test")
+        self.split = split
+        self.decoder = Decoder(resolution=resolution, channels=3, crop=178, filter="bilinear")
+
+    def load(self) -> ImageFiles:
+        """Find the images, after a check of the MD5 sums of the lists."""
+        try:
+            data = datasets.CelebA(self.root, split=self.split)
+        except (RuntimeError, FileNotFoundError) as error:
+            folder = self.root / datasets.CelebA.base_folder
+            lists = [(f, md5) for _, md5, f in datasets.CelebA.file_list if f.endswith(".txt")]
+            files = [(folder / "img_align_celeba", None), *((folder / f, md5) for f, md5 in lists)]
+            raise explain_unreadable("celeba", self.root, files) from error
+        return ImageFiles(
+            archive=Folder(self.root / data.base_folder / "img_align_celeba"),
+            names=list(data.filename),
+            decoder=self.decoder,
+            labels=torch.zeros(len(data.filename), dtype=torch.int64),
+            attributes=data.attr.to(torch.uint8),
+            attribute_names=tuple(name for name in data.attr_names if name),
+        )

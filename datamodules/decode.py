@@ -1,0 +1,91 @@
+"""From an encoded image to pixels: modes, crop and resize, through Pillow."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps, features
+
+from errors import UserError
+
+GREY_MODES = ("1", "L", "LA")
+COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How images are brought to one form.
+
+    Transparent images are laid on white; the orientation noted by a camera is applied.
+
+    Attributes:
+        resolution: height and width in pixels; None keeps those of the file.
+        channels: 1 (grey) or 3 (RGB); None keeps those of the file.
+        crop: side in pixels of the square cut from the centre first, filled up with black where
+            the image is smaller (as torchvision's CenterCrop does); None cuts the largest square
+            if there is a resolution, nothing otherwise.
+        filter: "bilinear" (the published settings) or "lanczos"; both antialias.
+    """
+
+    resolution: int | None = None
+    channels: int | None = None
+    crop: int | None = None
+    filter: str = "lanczos"
+
+    def __call__(self, encoded: bytes, name: str) -> np.ndarray:
+        """Decode the file ``name`` to (C, H, W) uint8.
+
+        Raises:
+            UserError: the bytes are no readable image, or have no 8-bit form.
+        """
+        try:
+            image = Image.open(io.BytesIO(encoded))
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+        except Exception as error:  # Pillow's readers raise whatever their parsers do
+            raise UserError(
+                f"{name} is corrupt or no image ({error or type(error).__name__}): "
+                "replace it or leave it out (your own images: datamodule.exclude)"
+            ) from error
+        return self.convert(image, name)
+
+    def convert(self, image: Image.Image, name: str) -> np.ndarray:
+        """Bring an opened image to (C, H, W) uint8."""
+        image = self._to_mode(image, name)
+        side = self.crop or (min(image.size) if self.resolution else None)
+        if side is not None:
+            image = centre_crop(image, side)
+        if self.resolution is not None and image.size != (self.resolution, self.resolution):
+            image = image.resize((self.resolution, self.resolution), FILTERS[self.filter])
+        pixels = np.asarray(image)
+        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+    def _to_mode(self, image: Image.Image, name: str) -> Image.Image:
+        if image.mode not in GREY_MODES + COLOUR_MODES:
+            raise UserError(
+                f"{name} has pixels of mode {image.mode}, which have no 8-bit form: "
+                "convert the images to 8 bits per channel"
+            )
+        channels = self.channels or (1 if image.mode in GREY_MODES else 3)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        mode = "L" if channels == 1 else "RGB"
+        return image if image.mode == mode else image.convert(mode)
+
+
+def centre_crop(image: Image.Image, side: int) -> Image.Image:
+    """Cut a square from the centre; black where the image does not reach.
+
+    Rounds an odd margin as torchvision's CenterCrop does, so that published sets have their pixels.
+    """
+    if image.size == (side, side):
+        return image
+    left, top = (round((n - side) / 2) if n >= side else -((side - n) // 2) for n in image.size)
+    return image.crop((left, top, left + side, top + side))
+
+
+def decoder_versions() -> str:
+    """The libraries whose versions may change a decoded pixel."""
+    return f"pillow {features.version('pil')}, libjpeg {features.version('libjpeg_turbo')}"

@@ -1,0 +1,70 @@
+"""Your own images: a folder, a folder for each class, or a zip of either."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datamodules.archive import image_names, open_archive, read_labels
+from datamodules.base import DataModule
+from datamodules.decode import Decoder
+from datamodules.image_files import ImageFiles
+from errors import UserError
+
+
+class Folder(DataModule):
+    """Images in a folder or a zip, with classes from ``dataset.json`` or from folders.
+
+    Transparent images are laid on white. Images of different sizes need a ``resolution``, grey ones
+    among coloured ones need ``channels``.
+
+    Args:
+        path: the folder or the zip.
+        name: of the data set, as it stands in records; by default that of the file.
+        resolution: each image's largest centred square is resized to this many pixels (Lanczos);
+            None keeps the sizes of the files.
+        channels: 1 (grey) or 3 (RGB); None keeps what the files have.
+        exclude: names of images to leave out, as they stand below ``path``.
+        settings: of `DataModule`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        *,
+        name: str | None = None,
+        resolution: int | None = None,
+        channels: int | None = None,
+        exclude: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
+        self.path = None if path is None else Path(path).expanduser()
+        super().__init__(name or (self.path.stem if self.path else "folder"), **settings)
+        if channels not in (None, 1, 3):
+            raise UserError(f"datamodule.channels is {channels}: an image has 1 (grey) or 3 (RGB)")
+        self.exclude = tuple(exclude)
+        self.decoder = Decoder(resolution=resolution, channels=channels)
+
+    def load(self) -> ImageFiles:
+        """Find the images and their classes.
+
+        Raises:
+            UserError: there are none, or their labels do not fit them.
+        """
+        if self.path is None:
+            raise UserError("no images given: say datamodule.path=... (a folder, or a zip)")
+        archive = open_archive(self.path)
+        names = image_names(archive)
+        labels, classes = read_labels(archive, names)
+        for name in self.exclude:
+            if name not in names:
+                raise UserError(f"datamodule.exclude names {name}, which is not in {self.path}")
+        kept = [i for i, name in enumerate(names) if name not in self.exclude]
+        return ImageFiles(
+            archive=archive,
+            names=[names[i] for i in kept],
+            labels=torch.tensor(labels)[kept],
+            classes=classes,
+            decoder=self.decoder,
+        )

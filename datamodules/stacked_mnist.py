@@ -1,0 +1,62 @@
+"""Stacked MNIST (L. Metz et al., ICLR 2017): three digits in three channels, 1,000 modes."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+from torchvision import datasets
+
+from datamodules.base import DataModule
+from datamodules.download import explain_unreadable
+from datamodules.source import Samples
+from errors import UserError
+from randomness import keyed_generator
+
+
+class StackedMNIST(DataModule):
+    """Images of three random MNIST training digits in red, green and blue.
+
+    The class of an image is the number that its digits make: 100 * red + 10 * green + blue.
+
+    Args:
+        root: the directory that holds ``MNIST/raw``.
+        resolution: 28, or 32 (with a black margin of 2).
+        num_items: how many images are made; 128,000 is customary.
+        data_seed: which ones; part of the data set, not of the run.
+        settings: of `DataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        resolution: int = 28,
+        num_items: int = 128_000,
+        data_seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        super().__init__("stacked_mnist", **settings)
+        self.root = Path(root).expanduser()
+        if resolution not in (28, 32):
+            raise UserError(f"datamodule.resolution is {resolution}: stacked_mnist has 28 and 32")
+        self.resolution = resolution
+        self.num_items = num_items
+        self.data_seed = data_seed
+
+    def load(self) -> Samples:
+        """Stack the digits."""
+        try:
+            digits = datasets.MNIST(self.root)
+        except (RuntimeError, ValueError, AssertionError, OSError) as error:
+            raw = self.root / "MNIST" / "raw"
+            files = [(raw / file.removesuffix(".gz"), None) for file, _ in datasets.MNIST.resources]
+            raise explain_unreadable(self.name, self.root, files) from error
+        generator = keyed_generator("stacked_mnist", self.data_seed)
+        drawn = torch.randint(len(digits), (self.num_items, 3), generator=generator)
+        margin = (self.resolution - 28) // 2
+        return Samples(
+            images=pad(digits.data, 4 * (margin,))[drawn],
+            labels=digits.targets[drawn] @ torch.tensor([100, 10, 1]),
+            classes=tuple(f"{number:03d}" for number in range(1000)),
+        )

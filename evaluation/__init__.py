@@ -1,0 +1,1 @@
+"""Scores of generators: features, distances, protocols and the records that carry them."""

@@ -1,0 +1,65 @@
+"""Statistics of real images on disk, for the next run.
+
+A file is a SHA-256 followed by what it is the SHA-256 of. It is written under another name and
+renamed, so that processes never see half of one; one that is damaged, or not what its name says, is
+passed over.
+"""
+
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import re
+from pathlib import Path
+
+import torch
+
+from evaluation.frechet import FeatureStatistics
+
+log = logging.getLogger(__name__)
+
+SHA256_BYTES = 32
+
+
+def path_of(folder: Path, dataset: str, fingerprint: str) -> Path:
+    """File of the statistics under one fingerprint; the data's name is there for people."""
+    readable = re.sub(r"[^\w.-]", "_", dataset)
+    return folder / f"{readable}-{fingerprint}.statistics"
+
+
+def read(path: Path, fingerprint: str) -> FeatureStatistics | None:
+    """Statistics as `write` left them; None if they are not there or damaged."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("Cannot read %s (%s)", path, error.strerror)
+        return None
+    digest, payload = content[:SHA256_BYTES], content[SHA256_BYTES:]
+    if digest == hashlib.sha256(payload).digest():
+        stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        if stored["fingerprint"] == fingerprint:
+            return FeatureStatistics.from_state(stored["state"])
+    log.warning("The cached statistics in %s are damaged and are computed anew", path)
+    return None
+
+
+def write(path: Path, fingerprint: str, statistics: FeatureStatistics) -> None:
+    """Keep statistics; where that is impossible the next run computes them again."""
+    payload = io.BytesIO()
+    torch.save({"fingerprint": fingerprint, "state": statistics.state()}, payload)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(hashlib.sha256(payload.getbuffer()).digest())
+            file.write(payload.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        log.warning("Cannot keep the statistics in %s (%s)", path.parent, error.strerror)

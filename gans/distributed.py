@@ -1,0 +1,29 @@
+"""Several processes, one game: each player's gradients are averaged over the ranks."""
+
+import torch.distributed
+from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+
+class GameStrategy(DDPStrategy):
+    """Lightning's DDP without its wrapper.
+
+    The wrapper expects one backward pass over all parameters; a game makes one for each update,
+    over the moving player's. The game averages those itself (`average_gradients`).
+    """
+
+    def configure_ddp(self) -> None:
+        """Leave the game as it is; processes start from equal weights all the same."""
+        for tensor in self.model.state_dict().values():
+            torch.distributed.broadcast(tensor.data, src=0)
+
+
+def average_gradients(parameters: list[nn.Parameter]) -> None:
+    """Replace each gradient by its mean over the ranks, in one message."""
+    gradients: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
+    flat = _flatten_dense_tensors(gradients)
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    for gradient, mean in zip(gradients, _unflatten_dense_tensors(flat, gradients), strict=True):
+        gradient.copy_(mean)

@@ -1,0 +1,1 @@
+"""Generators and discriminators: pure modules, parametrised by image shape and width."""

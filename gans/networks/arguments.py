@@ -1,0 +1,33 @@
+"""Checks of what a user may set wrongly."""
+
+from collections.abc import Collection, Sequence
+
+from errors import UserError
+
+
+def check_choice(name: str, value: object, choices: Collection[object]) -> None:
+    """Refuse a value that is not among the choices.
+
+    Raises:
+        UserError: names the argument, the value and the choices.
+    """
+    if value not in choices:
+        known = ", ".join(str(choice) for choice in choices)
+        raise UserError(f"The network argument {name}={value} is unknown: choose from {known}.")
+
+
+def check_resolution(network: str, shape: Sequence[int], resolutions: Collection[int]) -> int:
+    """Return the side of square images of ``shape`` (c, h, h).
+
+    Raises:
+        UserError: the shape is none that the network draws; names the resolutions it does.
+    """
+    shape = tuple(shape)
+    if len(shape) == 3 and shape[1] == shape[2] and shape[1] in resolutions:
+        return shape[1]
+    known = ", ".join(str(resolution) for resolution in resolutions)
+    described = "points" if len(shape) == 1 else f"images of shape {shape}"
+    raise UserError(
+        f"network={network} works on square images of {known} px, and the data are {described}:"
+        " choose another network (mlp for points) or another size of the data."
+    )

@@ -1,0 +1,146 @@
+"""The convolutional networks of DCGAN.
+
+A. Radford, L. Metz, S. Chintala. "Unsupervised Representation Learning with Deep Convolutional
+Generative Adversarial Networks", ICLR 2016, arXiv 1511.06434.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gans.networks.arguments import check_choice, check_resolution
+from gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from gans.networks.discriminator import Discriminator
+from gans.networks.layers import finish, pool
+from gans.networks.upsampling import UPSAMPLINGS, UpConvolution
+
+RESOLUTIONS = (16, 32, 64, 128)
+#: Channels of the layer next to the image; they double with every halving of the size.
+NARROWEST = 64
+
+
+class DCGANGenerator(nn.Module):
+    """Transposed convolutions from 1 x 1 to 4 x 4 and on to the resolution; BN, ReLU; tanh.
+
+    Args:
+        shape: (c, h, h) of the images, h one of 16, 32, 64, 128.
+        num_classes: classes of the conditional batch norms; 0 for none.
+        latent_dim: d of the latents (n, d).
+        width: channels at 4 x 4, halved with every doubling of the size; None for 8 h.
+        upsampling: "transposed", "nearest", "bilinear" or "zero_insertion".
+        last_upsampling: that of the last layer; None for the same.
+
+    Raises:
+        UserError: a resolution or kind of upsampling that does not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        num_classes: int = 0,
+        latent_dim: int = 100,
+        width: int | None = None,
+        upsampling: str = "transposed",
+        last_upsampling: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.shape, self.num_classes, self.latent_dim = tuple(shape), num_classes, latent_dim
+        last_upsampling = last_upsampling or upsampling
+        check_choice("upsampling", upsampling, UPSAMPLINGS)
+        check_choice("last_upsampling", last_upsampling, UPSAMPLINGS)
+        channels = _channels(check_resolution("dcgan", shape, RESOLUTIONS), width)
+        self.project = nn.ConvTranspose2d(latent_dim, channels[0], 4)
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, num_classes) for c in channels)
+        self.convs = nn.ModuleList(
+            UpConvolution(channels[i], channels[i + 1], 3, upsampling=upsampling)
+            for i in range(len(channels) - 1)
+        )
+        self.to_image = UpConvolution(channels[-1], shape[0], 3, upsampling=last_upsampling)
+        self.apply(_initialise)
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and labels (n,)."""
+        hidden = self.project(latents[:, :, None, None])
+        for norm, conv in zip(self.norms, [*self.convs, self.to_image], strict=True):
+            hidden = conv(F.relu(norm(hidden, labels)))
+        return torch.tanh(hidden.float())
+
+
+class DCGANDiscriminator(Discriminator):
+    """Convolutions of stride 2 down to 4 x 4, linear; BN on all but the first, leaky ReLU.
+
+    The local map is the 8 x 8 one; the pooled vector is by default the whole 4 x 4 one, so that
+    the output layer is the paper's last convolution.
+
+    Args:
+        shape: (c, h, h) of the images, h one of 16, 32, 64, 128.
+        num_classes: classes of the projection; 0 for none.
+        width: channels at 4 x 4, halved with every doubling of the size; None for 8 h.
+        batch_norm: whether there is batch norm; penalties on the gradient of a sample ask for none.
+        spectral_norm: whether every layer has spectral norm.
+        pooling: "flatten", "sum" or "mean".
+
+    Raises:
+        UserError: a resolution or pooling that does not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        num_classes: int = 0,
+        width: int | None = None,
+        batch_norm: bool = True,
+        spectral_norm: bool = False,
+        pooling: str = "flatten",
+    ) -> None:
+        check_choice("pooling", pooling, ("flatten", "sum", "mean"))
+        channels = _channels(check_resolution("dcgan", shape, RESOLUTIONS), width)[::-1]
+        normal = partial(nn.init.normal_, std=0.02)
+        super().__init__(
+            num_classes=num_classes,
+            local_channels=channels[-2],
+            pooled_features=channels[-1] * (16 if pooling == "flatten" else 1),
+            spectral_norm=spectral_norm,
+            initialise=normal,
+        )
+        self.pooling = pooling
+        self.convs = nn.ModuleList(
+            finish(
+                nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1),
+                spectral_norm=spectral_norm,
+                initialise=normal,
+            )
+            for in_channels, out_channels in zip([shape[0], *channels], channels, strict=False)
+        )
+        self.norms = nn.ModuleList(
+            nn.BatchNorm2d(c) if batch_norm and i else nn.Identity() for i, c in enumerate(channels)
+        )
+        self.norms.apply(_initialise)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Local map (n, c, 8, 8) and pooled vector (n, d)."""
+        local = hidden = images
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            local, hidden = hidden, F.leaky_relu(norm(conv(hidden)), 0.2)
+        return local, pool(hidden, self.pooling)
+
+
+def _channels(resolution: int, width: int | None) -> tuple[int, ...]:
+    """Channels at 4 x 4, 8 x 8, and so on up to half the resolution."""
+    if width is None:
+        width = NARROWEST * resolution // 8
+    return tuple(max(width // 2**i, 1) for i in range((resolution // 8).bit_length()))
+
+
+def _initialise(module: nn.Module) -> None:
+    """Weights from N(0, 0.02), gains of batch norm from N(1, 0.02), biases 0."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d) and module.affine:
+        nn.init.normal_(module.weight, mean=1.0, std=0.02)

@@ -1,0 +1,101 @@
+"""What every discriminator has: an output with features, and heads like its own."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gans.networks.layers import Float32Linear, finish, without_autocast
+
+
+class Features(NamedTuple):
+    """What a discriminator makes of n images.
+
+    Attributes:
+        logits: (n, 1), float32; large for reals.
+        local: feature map (n, c, h, w) in the precision of the forward pass.
+        pooled: vector (n, d), float32, that the output layer reads.
+    """
+
+    logits: Tensor
+    local: Tensor
+    pooled: Tensor
+
+
+class Discriminator(nn.Module):
+    """Base class: logits = head(pooled), plus the projection <embed(y), pooled> if conditional.
+
+    The projection is that of T. Miyato and M. Koyama, "cGANs with Projection Discriminator", ICLR
+    2018. A subclass defines `features`. Terms attach to those features: they make their heads with
+    `new_head` and `new_local_head`, which look like the discriminator's own output layer.
+
+    Args:
+        num_classes: classes of the projection, 0 for none.
+        local_channels: c of the local map (n, c, h, w).
+        pooled_features: d of the pooled vector (n, d).
+        spectral_norm: whether output layer, class embedding and heads have it.
+        initialise: fills their weights in place.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        local_channels: int,
+        pooled_features: int,
+        spectral_norm: bool,
+        initialise: Callable[[Tensor], Tensor] = nn.init.xavier_uniform_,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.local_channels = local_channels
+        self.pooled_features = pooled_features
+        self._options = {"spectral_norm": spectral_norm, "initialise": initialise}
+        self.head = self.new_head(1)
+        self.embed = None
+        if num_classes:
+            self.embed = finish(nn.Embedding(num_classes, pooled_features), **self._options)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Local map (n, c, h, w) and pooled vector (n, d), float32, of images (n, *shape)."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Features:
+        """Judge images (n, *shape) in [-1, 1]; labels (n,) are needed if there are classes."""
+        local, pooled = self.features(images)
+        return Features(self.logits(pooled, labels), local, pooled)
+
+    def logits(
+        self, pooled: Tensor, labels: Tensor | None = None, head: nn.Module | None = None
+    ) -> Tensor:
+        """Logits (n, 1), float32, of pooled vectors (n, d).
+
+        Args:
+            pooled: what `features` returned.
+            labels: (n,), needed if there are classes; every head adds the same projection.
+            head: from ``new_head(1)``; the discriminator's own by default.
+        """
+        logits = (self.head if head is None else head)(pooled)
+        if self.embed is None:
+            return logits
+        if labels is None:
+            raise ValueError("a projection discriminator needs labels (n,)")
+        with without_autocast(pooled):
+            return logits + (self.embed(labels) * pooled.float()).sum(1, keepdim=True)
+
+    def new_head(self, out_features: int) -> nn.Module:
+        """Output layer for the pooled vector, (n, d) to float32 (n, out_features)."""
+        return finish(Float32Linear(self.pooled_features, out_features), **self._options)
+
+    def new_local_head(self, out_channels: int) -> nn.Module:
+        """Pointwise output layer for the local map, (n, c, h, w) to (n, out_channels, h, w)."""
+        return finish(nn.Conv2d(self.local_channels, out_channels, 1), **self._options)
+
+    @property
+    def mixes_samples(self) -> bool:
+        """Whether batch norm makes an image's logit depend on the images beside it.
+
+        Reals and fakes must not share a call then.
+        """
+        return any(isinstance(module, _BatchNorm) for module in self.modules())

@@ -1,0 +1,68 @@
+"""Layers as the backbones use them: Xavier-uniform weights, optional spectral norm."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gans.networks.spectral_norm import add_spectral_norm
+
+
+def finish(
+    layer: nn.Module,
+    *,
+    spectral_norm: bool = False,
+    initialise: Callable[..., Tensor] = nn.init.xavier_uniform_,
+    **options: float,
+) -> nn.Module:
+    """Initialise a layer's weight, then add spectral norm if wanted; the bias keeps its default."""
+    initialise(layer.weight, **options)
+    return add_spectral_norm(layer) if spectral_norm else layer
+
+
+def convolution(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    gain: float = 1.0,
+    spectral_norm: bool = False,
+) -> nn.Conv2d:
+    """Convolution that keeps the size (odd kernel), or halves it (stride 2)."""
+    padding = (kernel_size - 1) // 2
+    layer = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding)
+    return finish(layer, gain=gain, spectral_norm=spectral_norm)
+
+
+def linear(in_features: int, out_features: int, *, spectral_norm: bool = False) -> nn.Linear:
+    """Linear layer."""
+    return finish(nn.Linear(in_features, out_features), spectral_norm=spectral_norm)
+
+
+def without_autocast(tensor: Tensor) -> torch.autocast:
+    """Context in which operations on ``tensor``'s device keep the precision of their inputs."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+class Float32Linear(nn.Linear):
+    """Linear layer on pooled features (n, d) that stays in float32 under autocast."""
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Map (n, d) of any precision to float32 (n, out_features)."""
+        with without_autocast(pooled):
+            return F.linear(pooled.float(), self.weight, self.bias)
+
+
+def pool(features: Tensor, kind: str) -> Tensor:
+    """Make one float32 vector of a feature map (n, c, h, w).
+
+    Args:
+        features: of any precision.
+        kind: "sum" or "mean" over the positions to (n, c), or "flatten" to (n, c h w).
+    """
+    if kind == "flatten":
+        return features.float().flatten(1)
+    total = features.sum((2, 3), dtype=torch.float32)
+    return total if kind == "sum" else total / (features.shape[2] * features.shape[3])

@@ -1,0 +1,122 @@
+"""A small pair of plain convolutional networks, for quick runs and machines without accelerator.
+
+The generator upsamples by nearest neighbours; the discriminator is the spectrally normalised
+"standard CNN" of SNGAN (Miyato et al., ICLR 2018, arXiv 1802.05957), shortened. Channels
+that are multiples of 32 fill the tiles of matrix units, those of CPUs with AMX included.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gans.networks.arguments import check_choice, check_resolution
+from gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from gans.networks.discriminator import Discriminator
+from gans.networks.layers import convolution, linear, pool
+from gans.networks.upsampling import UPSAMPLINGS, UpConvolution
+
+RESOLUTIONS = (16, 32, 64)
+
+
+class LiteGenerator(nn.Module):
+    """Linear to 4 x 4, then x2, conv3x3, BN, ReLU up to the resolution, conv3x3, tanh.
+
+    Args:
+        shape: (c, h, h) of the images, h one of 16, 32, 64.
+        num_classes: classes of the conditional batch norms; 0 for none.
+        latent_dim: d of the latents (n, d).
+        width: channels at 4 x 4 and 8 x 8; half of it at 16 x 16, a quarter above.
+        upsampling: "nearest", "bilinear", "zero_insertion" or "transposed".
+
+    Raises:
+        UserError: a resolution or kind of upsampling that does not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        num_classes: int = 0,
+        latent_dim: int = 64,
+        width: int = 128,
+        upsampling: str = "nearest",
+    ) -> None:
+        super().__init__()
+        self.shape, self.num_classes, self.latent_dim = tuple(shape), num_classes, latent_dim
+        check_choice("upsampling", upsampling, UPSAMPLINGS)
+        channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)
+        self.bottom_shape = (channels[0], 4, 4)
+        self.project = linear(latent_dim, channels[0] * 16)
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, num_classes) for c in channels)
+        self.convs = nn.ModuleList(
+            UpConvolution(channels[i], channels[i + 1], 3, upsampling=upsampling)
+            for i in range(len(channels) - 1)
+        )
+        self.to_image = convolution(channels[-1], shape[0], 3)
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and labels (n,)."""
+        hidden = self.project(latents).unflatten(1, self.bottom_shape)
+        for norm, conv in zip(self.norms, self.convs, strict=False):
+            hidden = conv(F.relu(norm(hidden, labels)))
+        return torch.tanh(self.to_image(F.relu(self.norms[-1](hidden, labels))).float())
+
+
+class LiteDiscriminator(Discriminator):
+    """Conv3x3, then convolutions of stride 2 down to 4 x 4, pooling, linear; leaky ReLU throughout.
+
+    The local map is the 8 x 8 one.
+
+    Args:
+        shape: (c, h, h) of the images, h one of 16, 32, 64.
+        num_classes: classes of the projection; 0 for none.
+        width: channels at 4 x 4 and 8 x 8; half of it at 16 x 16, a quarter above.
+        kernel_size: of the convolutions of stride 2, 4 or (a little faster) 3.
+        spectral_norm: whether every layer has it.
+        pooling: "sum", "mean" or "flatten".
+
+    Raises:
+        UserError: a resolution, kernel size or pooling that does not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        num_classes: int = 0,
+        width: int = 128,
+        kernel_size: int = 4,
+        spectral_norm: bool = True,
+        pooling: str = "flatten",
+    ) -> None:
+        check_choice("kernel_size", kernel_size, (4, 3))
+        check_choice("pooling", pooling, ("sum", "mean", "flatten"))
+        channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)[::-1]
+        super().__init__(
+            num_classes=num_classes,
+            local_channels=channels[-2],
+            pooled_features=channels[-1] * (16 if pooling == "flatten" else 1),
+            spectral_norm=spectral_norm,
+        )
+        self.pooling = pooling
+        self.from_image = convolution(shape[0], channels[0], 3, spectral_norm=spectral_norm)
+        downsampling = {"stride": 2, "spectral_norm": spectral_norm}
+        self.convs = nn.ModuleList(
+            convolution(channels[i], channels[i + 1], kernel_size, **downsampling)
+            for i in range(len(channels) - 1)
+        )
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Local map (n, c, 8, 8) and pooled vector (n, d)."""
+        local = hidden = F.leaky_relu(self.from_image(images), 0.1)
+        for conv in self.convs:
+            local, hidden = hidden, F.leaky_relu(conv(hidden), 0.1)
+        return local, pool(hidden, self.pooling)
+
+
+def _channels(resolution: int, width: int) -> tuple[int, ...]:
+    """Channels at 4 x 4, 8 x 8, and so on up to the resolution."""
+    sizes = (4 * 2**i for i in range((resolution // 4).bit_length()))
+    return tuple(max(min(width, 8 * width // size), width // 4, 1) for size in sizes)

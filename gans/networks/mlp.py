@@ -1,0 +1,99 @@
+"""Multi-layer perceptrons for points, after the 2-D toys of Dist-GAN.
+
+N.-T. Tran, T.-A. Bui, N.-M. Cheung. "Dist-GAN: An Improved GAN using Distance Constraints", ECCV
+2018, arXiv 1803.08887. They run in float32 always: bfloat16 would round the points.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gans.networks.discriminator import Discriminator
+from gans.networks.layers import linear, without_autocast
+
+
+class MLPGenerator(nn.Module):
+    """Hidden ReLU layers and a linear output.
+
+    Args:
+        shape: of the samples, (2,) for points in the plane; any shape will do.
+        num_classes: labels enter as one-hot vectors beside the latents; 0 for none.
+        latent_dim: d of the latents (n, d).
+        width: units of a hidden layer.
+        depth: hidden layers, at least 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        num_classes: int = 0,
+        latent_dim: int = 2,
+        width: int = 128,
+        depth: int = 3,
+    ) -> None:
+        super().__init__()
+        self.shape, self.num_classes, self.latent_dim = tuple(shape), num_classes, latent_dim
+        self.hidden = _hidden_layers(latent_dim + num_classes, width, depth)
+        self.output = linear(width, math.prod(shape))
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Draw samples (n, *shape), float32, from latents (n, d) and labels (n,)."""
+        with without_autocast(latents):
+            if self.num_classes:
+                if labels is None:
+                    raise ValueError("a class-conditional generator needs labels (n,)")
+                classes = F.one_hot(labels, self.num_classes)
+                latents = torch.cat([latents, classes.to(latents.dtype)], dim=1)
+            return self.output(self.hidden(latents)).unflatten(1, self.shape)
+
+
+class MLPDiscriminator(Discriminator):
+    """Hidden ReLU layers and a linear output.
+
+    The pooled vector is the last hidden layer; the local map, of one position, the one before.
+
+    Args:
+        shape: of the samples, (2,) for points in the plane; any shape will do.
+        num_classes: classes of the projection; 0 for none.
+        width: units of a hidden layer.
+        depth: hidden layers, at least 2.
+        spectral_norm: whether every layer has it.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        num_classes: int = 0,
+        width: int = 128,
+        depth: int = 3,
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__(
+            num_classes=num_classes,
+            local_channels=width,
+            pooled_features=width,
+            spectral_norm=spectral_norm,
+        )
+        inputs = math.prod(shape)
+        self.hidden = _hidden_layers(inputs, width, depth - 1, spectral_norm=spectral_norm)
+        self.last_hidden = _hidden_layers(width, width, 1, spectral_norm=spectral_norm)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Local map (n, width, 1, 1) and pooled vector (n, width) of samples (n, *shape)."""
+        with without_autocast(images):
+            local = self.hidden(images.float().flatten(1))
+            return local[:, :, None, None], self.last_hidden(local)
+
+
+def _hidden_layers(
+    inputs: int, width: int, depth: int, *, spectral_norm: bool = False
+) -> nn.Sequential:
+    layers = []
+    for in_features in [inputs, *[width] * (depth - 1)]:
+        layers += [linear(in_features, width, spectral_norm=spectral_norm), nn.ReLU()]
+    return nn.Sequential(*layers)

@@ -1,0 +1,122 @@
+"""Residual blocks of the SNGAN family.
+
+T. Miyato, T. Kataoka, M. Koyama, Y. Yoshida. "Spectral Normalization for Generative Adversarial
+Networks", ICLR 2018, arXiv 1802.05957, Appendix B.4, in the form of K. S. Lee and C. Town,
+"Mimicry", arXiv 2005.02494.
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from gans.networks.layers import convolution
+from gans.networks.upsampling import UpConvolution
+
+#: Gain of the Xavier-uniform weights of a residual branch; shortcuts have 1.
+RESIDUAL_GAIN = math.sqrt(2)
+
+
+class GeneratorBlock(nn.Module):
+    """BN, ReLU, x2, conv3x3, BN, ReLU, conv3x3; the shortcut is x2, conv1x1.
+
+    Args:
+        in_channels: c of the input (n, c, h, w).
+        out_channels: channels of the output (n, c', 2 h, 2 w), and between the convolutions.
+        upsampling: "bilinear", "nearest", "zero_insertion" or "transposed".
+        num_classes: classes of the batch norms, 0 for none.
+        spectral_norm: whether the convolutions have it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        upsampling: str,
+        num_classes: int = 0,
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        residual = {"gain": RESIDUAL_GAIN, "spectral_norm": spectral_norm}
+        self.norm1 = ConditionalBatchNorm2d(in_channels, num_classes)
+        self.conv1 = UpConvolution(in_channels, out_channels, 3, upsampling=upsampling, **residual)
+        self.norm2 = ConditionalBatchNorm2d(out_channels, num_classes)
+        self.conv2 = convolution(out_channels, out_channels, 3, **residual)
+        self.shortcut = UpConvolution(
+            in_channels, out_channels, 1, upsampling=upsampling, spectral_norm=spectral_norm
+        )
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map (n, c, h, w) to (n, c', 2 h, 2 w)."""
+        hidden = self.conv1(F.relu(self.norm1(features, labels)))
+        hidden = self.conv2(F.relu(self.norm2(hidden, labels)))
+        return hidden + self.shortcut(features)
+
+
+class DiscriminatorFirstBlock(nn.Module):
+    """Conv3x3, ReLU, conv3x3, average pool; the shortcut is average pool, conv1x1.
+
+    Args:
+        in_channels: channels of the images (n, c, h, w).
+        out_channels: channels of the output (n, c', h / 2, w / 2), and between the convolutions.
+        spectral_norm: whether the convolutions have it.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, spectral_norm: bool) -> None:
+        super().__init__()
+        residual = {"gain": RESIDUAL_GAIN, "spectral_norm": spectral_norm}
+        self.conv1 = convolution(in_channels, out_channels, 3, **residual)
+        self.conv2 = convolution(out_channels, out_channels, 3, **residual)
+        self.shortcut = convolution(in_channels, out_channels, 1, spectral_norm=spectral_norm)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (n, c, h, w) to (n, c', h / 2, w / 2)."""
+        hidden = self.conv2(F.relu(self.conv1(images)))
+        return F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(images, 2))
+
+
+class DiscriminatorBlock(nn.Module):
+    """ReLU, conv3x3, ReLU, conv3x3 and, if downsampling, average pool; plus the shortcut.
+
+    The shortcut is the identity, or conv1x1 and average pool where the shape changes. It starts
+    from the input x ("raw", as in the paper) or from relu(x) ("relu", as in Mimicry, whose in-place
+    activation overwrites x before the shortcut reads it).
+
+    Args:
+        in_channels: c of the input (n, c, h, w), and channels between the convolutions.
+        out_channels: channels of the output.
+        downsample: whether the output is (n, c', h / 2, w / 2).
+        preact_shortcut: "relu" or "raw".
+        spectral_norm: whether the convolutions have it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        downsample: bool,
+        preact_shortcut: str,
+        spectral_norm: bool,
+    ) -> None:
+        super().__init__()
+        residual = {"gain": RESIDUAL_GAIN, "spectral_norm": spectral_norm}
+        self.downsample = downsample
+        self.preact_shortcut = preact_shortcut
+        self.conv1 = convolution(in_channels, in_channels, 3, **residual)
+        self.conv2 = convolution(in_channels, out_channels, 3, **residual)
+        self.shortcut = nn.Identity()
+        if downsample or in_channels != out_channels:
+            self.shortcut = convolution(in_channels, out_channels, 1, spectral_norm=spectral_norm)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (n, c, h, w) to (n, c', h, w), or half that size."""
+        activated = F.relu(features)
+        hidden = self.conv2(F.relu(self.conv1(activated)))
+        skipped = activated if self.preact_shortcut == "relu" else features
+        if self.downsample:
+            # The pool commutes with the shortcut's convolution, which costs a quarter after it.
+            hidden, skipped = F.avg_pool2d(hidden, 2), F.avg_pool2d(skipped, 2)
+        return hidden + self.shortcut(skipped)

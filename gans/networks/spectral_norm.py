@@ -1,0 +1,71 @@
+"""Spectral norm: weights divided by their largest singular value.
+
+T. Miyato, T. Kataoka, M. Koyama, Y. Yoshida. "Spectral Normalization for Generative Adversarial
+Networks", ICLR 2018, arXiv 1802.05957, Algorithm 1.
+
+The same function as `torch.nn.utils.parametrizations.spectral_norm`, except that it computes in the
+precision of the weight under autocast too: singular vectors of bfloat16 would drift.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+#: Power iterations that find the singular vectors of the initial weight.
+INITIAL_ITERATIONS = 15
+
+
+class SpectralNorm(nn.Module):
+    """Parametrisation W -> W / sigma(W), with sigma(W) = u^T W v tracked by power iteration.
+
+    Every evaluation in training mode makes one power iteration (a layer evaluates its weight once
+    per forward pass); in eval mode u and v stay. They are constants of the gradient.
+
+    Args:
+        weight: initial weight, with its output dimension at ``output_dim``; the other dimensions
+            together are the columns of W, in logical order whatever the memory format.
+        output_dim: dimension of the rows of W.
+    """
+
+    def __init__(self, weight: Tensor, output_dim: int = 0) -> None:
+        super().__init__()
+        self.output_dim = output_dim
+        matrix = self._as_matrix(weight.detach())
+        rows, columns = matrix.shape
+        self.register_buffer("u", F.normalize(matrix.new_empty(rows).normal_(), dim=0))
+        self.register_buffer("v", F.normalize(matrix.new_empty(columns).normal_(), dim=0))
+        for _ in range(INITIAL_ITERATIONS):
+            self._iterate_power(matrix)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Divide ``weight`` by its spectral norm."""
+        with torch.autocast(weight.device.type, enabled=False):
+            matrix = self._as_matrix(weight)
+            # Never the buffers themselves, which the next forward pass may overwrite before the
+            # backward pass of this one.
+            u, v = (
+                self._iterate_power(matrix) if self.training else (self.u.clone(), self.v.clone())
+            )
+            return weight / torch.dot(u, torch.mv(matrix, v))
+
+    @torch.no_grad()
+    def _iterate_power(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        u = F.normalize(torch.mv(matrix, self.v), dim=0)
+        v = F.normalize(torch.mv(matrix.T, u), dim=0)
+        self.u.copy_(u)
+        self.v.copy_(v)
+        return u, v
+
+    def _as_matrix(self, weight: Tensor) -> Tensor:
+        return weight.movedim(self.output_dim, 0).flatten(1)
+
+
+def add_spectral_norm(layer: nn.Module) -> nn.Module:
+    """Give a convolution, linear or embedding layer spectral norm 1; returns the layer.
+
+    Initialise the weight first: the singular vectors start from it.
+    """
+    output_dim = 1 if isinstance(layer, nn.modules.conv._ConvTransposeNd) else 0
+    parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, output_dim))
+    return layer

@@ -1,0 +1,71 @@
+"""Doubling the size of a feature map, and the convolution that comes with it."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gans.networks.layers import convolution, finish
+
+UPSAMPLINGS = ("bilinear", "nearest", "zero_insertion", "transposed")
+
+
+def upsample(features: Tensor, kind: str) -> Tensor:
+    """Double the height and width of features (n, c, h, w).
+
+    Args:
+        features: the map.
+        kind: "bilinear" (corners not aligned), "nearest", or "zero_insertion": values at
+            even positions, zeros elsewhere, so that the spectrum repeats.
+    """
+    if kind == "zero_insertion":
+        n, c, h, w = features.shape
+        doubled = features.new_zeros(n, c, 2 * h, 2 * w)
+        doubled[..., ::2, ::2] = features
+        return doubled
+    if kind == "nearest":
+        return F.interpolate(features, scale_factor=2, mode="nearest")
+    return F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class UpConvolution(nn.Module):
+    """Upsampling by two, then a convolution; or the transposed convolution that does both.
+
+    Args:
+        in_channels: channels c of the input (n, c, h, w).
+        out_channels: channels of the output, whose size is (2 h, 2 w).
+        kernel_size: of the convolution, odd; the transposed one, with stride 2, is one larger.
+        upsampling: "bilinear", "nearest", "zero_insertion" or "transposed".
+        gain: of the Xavier-uniform initial weights.
+        spectral_norm: whether the convolution has it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        upsampling: str,
+        gain: float = 1.0,
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if upsampling not in UPSAMPLINGS:
+            raise ValueError(f"upsampling is one of {', '.join(UPSAMPLINGS)}, not {upsampling!r}")
+        self.upsampling = upsampling
+        # A pointwise convolution commutes with interpolation and costs a quarter before it.
+        self.convolve_first = kernel_size == 1 and upsampling in ("bilinear", "nearest")
+        options = {"gain": gain, "spectral_norm": spectral_norm}
+        if upsampling == "transposed":
+            padding = (kernel_size - 1) // 2
+            layer = nn.ConvTranspose2d(in_channels, out_channels, kernel_size + 1, 2, padding)
+            self.conv = finish(layer, **options)
+        else:
+            self.conv = convolution(in_channels, out_channels, kernel_size, **options)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (n, in_channels, h, w) to (n, out_channels, 2 h, 2 w)."""
+        if self.upsampling == "transposed":
+            return self.conv(features)
+        if self.convolve_first:
+            return upsample(self.conv(features), self.upsampling)
+        return self.conv(upsample(features, self.upsampling))

@@ -1,0 +1,1 @@
+"""Adversarial losses, gradient penalties, and the terms that stack on any GAN."""

@@ -1,0 +1,161 @@
+"""Adversarial losses: what the two players of a GAN minimise.
+
+All take logits a = D(x) and b = D(G(z)), large for what the discriminator takes for real, and
+return the mean over all of them in float32.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class AdversarialLoss(ABC):
+    """L_D = E on_real(a) + E on_fake(b) for the discriminator, E generator(b) for the generator."""
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """Scalar that the discriminator minimises, from logits (n, 1) and (m, 1)."""
+        return self.on_real(real_logits) + self.on_fake(fake_logits)
+
+    @abstractmethod
+    def on_real(self, logits: Tensor) -> Tensor:
+        """The discriminator's part on what it should take for real, a scalar."""
+
+    @abstractmethod
+    def on_fake(self, logits: Tensor) -> Tensor:
+        """The discriminator's part on what it should take for fake, a scalar."""
+
+    @abstractmethod
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        """Scalar that the generator minimises, from logits (m, 1) of its fakes."""
+
+
+@dataclass(frozen=True)
+class Hinge(AdversarialLoss):
+    """L_D = E max(0, 1 - a) + E max(0, 1 + b),  L_G = -E b.
+
+    J. H. Lim, J. C. Ye, "Geometric GAN", arXiv 1705.02894; D. Tran et al., arXiv 1702.08896; the
+    loss of SNGAN and SAGAN.
+    """
+
+    def on_real(self, logits: Tensor) -> Tensor:
+        """E max(0, 1 - a)."""
+        return F.relu(1 - logits.float()).mean()
+
+    def on_fake(self, logits: Tensor) -> Tensor:
+        """E max(0, 1 + b)."""
+        return F.relu(1 + logits.float()).mean()
+
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        """-E b."""
+        return -fake_logits.float().mean()
+
+
+class _BinaryCrossEntropy(AdversarialLoss):
+    """L_D = E softplus(-a) + E softplus(b) = -E log s(a) - E log(1 - s(b)), s the sigmoid."""
+
+    def on_real(self, logits: Tensor) -> Tensor:
+        """-E log s(a)."""
+        return F.softplus(-logits.float()).mean()
+
+    def on_fake(self, logits: Tensor) -> Tensor:
+        """-E log(1 - s(b))."""
+        return F.softplus(logits.float()).mean()
+
+
+@dataclass(frozen=True)
+class Minimax(_BinaryCrossEntropy):
+    """Binary cross-entropy, the original GAN. Mimicry's ``gan`` is its default.
+
+    I. Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, arXiv 1406.2661. The
+    discriminator's loss is -V of Eq. 1. The generator's is what the paper trains with, and what
+    "the GAN loss" or "BCE" means in practice, L_G = -E log s(b).
+
+    Args:
+        saturating: take Eq. 1 to the letter, so that the game is zero-sum, L_G = E log(1 - s(b)).
+            The gradient vanishes where the discriminator is sure of a fake.
+    """
+
+    saturating: bool = False
+
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        """E softplus(-b), or -E softplus(b) if saturating."""
+        if self.saturating:
+            return -self.on_fake(fake_logits)
+        return self.on_real(fake_logits)
+
+
+@dataclass(frozen=True)
+class NonSaturating(_BinaryCrossEntropy):
+    """Mimicry's ``ns``: binary cross-entropy with L_G = -E log(s(b) + epsilon).
+
+    It differs from `Minimax` by epsilon alone, which bounds the generator's loss and lets its
+    gradient vanish for b below log(epsilon), about -18.
+
+    Args:
+        epsilon: 1e-8 in the published runs.
+    """
+
+    epsilon: float = 1e-8
+
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        """-E log(s(b) + epsilon)."""
+        return -torch.log(torch.sigmoid(fake_logits.float()) + self.epsilon).mean()
+
+
+@dataclass(frozen=True)
+class Wasserstein(AdversarialLoss):
+    """L_D = -E a + E b,  L_G = -E b.
+
+    M. Arjovsky, S. Chintala, L. Bottou, "Wasserstein GAN", ICML 2017, arXiv 1701.07875. The critic
+    must be kept Lipschitz: by a gradient penalty or spectral norm.
+    """
+
+    def on_real(self, logits: Tensor) -> Tensor:
+        """-E a."""
+        return -logits.float().mean()
+
+    def on_fake(self, logits: Tensor) -> Tensor:
+        """E b."""
+        return logits.float().mean()
+
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        """-E b."""
+        return -fake_logits.float().mean()
+
+
+@dataclass(frozen=True)
+class LeastSquares(AdversarialLoss):
+    """L_D = 1/2 E (a - real)^2 + 1/2 E (b - fake)^2,  L_G = 1/2 E (b - target)^2.
+
+    X. Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017, arXiv 1611.04076;
+    its codes (a, b, c) are (fake, real, target), by default (0, 1, 1). With (-1, 1, 0) the game
+    minimises a Pearson chi^2 divergence.
+
+    Args:
+        fake: what the discriminator should say of fakes.
+        real: what it should say of reals.
+        target: what the generator wants it to say of fakes.
+    """
+
+    fake: float = 0.0
+    real: float = 1.0
+    target: float = 1.0
+
+    def on_real(self, logits: Tensor) -> Tensor:
+        """1/2 E (a - real)^2."""
+        return _half_square(logits, self.real)
+
+    def on_fake(self, logits: Tensor) -> Tensor:
+        """1/2 E (b - fake)^2."""
+        return _half_square(logits, self.fake)
+
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        """1/2 E (b - target)^2."""
+        return _half_square(fake_logits, self.target)
+
+
+def _half_square(logits: Tensor, code: float) -> Tensor:
+    return 0.5 * (logits.float() - code).square().mean()

@@ -1,0 +1,164 @@
+"""Penalties on the gradient of a discriminator's logit with respect to its input.
+
+Below, g(x) is that gradient for one sample x, and x^ = alpha x + (1 - alpha) G(z) with one alpha
+from U(0, 1) per pair lies on a line between a real and a fake.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from errors import UserError
+from losses.term import Step, Term
+from randomness import Draws
+
+#: Maps samples (n, *shape) to logits (n, 1), each of its own sample alone (no batch norm).
+Score = Callable[[Tensor], Tensor]
+
+
+def input_gradient(score: Score, samples: Tensor) -> Tensor:
+    """Gradient (n, *shape), float32, of every sample's logit with respect to that sample.
+
+    It can be differentiated in turn, with respect to the parameters behind ``score``. The samples
+    themselves are taken as constants. A score that ignores its input has gradient 0.
+    """
+    samples = samples.detach().float().requires_grad_()
+    with torch.enable_grad():
+        logits = score(samples)
+        if not logits.requires_grad:
+            return torch.zeros_like(samples)
+        gradients = torch.autograd.grad(
+            logits.sum(), samples, create_graph=True, materialize_grads=True
+        )
+    return gradients[0].float()
+
+
+def interpolates(real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
+    """x^ = alpha x + (1 - alpha) G(z) of pairs (n, *shape), alpha from U(0, 1) per pair."""
+    alpha = draws.uniform(len(real), *[1] * (real.ndim - 1))
+    return alpha * real + (1 - alpha) * fake
+
+
+def one_centred(gradients: Tensor, norm: str = "l2") -> Tensor:
+    """E (||g|| - 1)^2 of gradients (n, *shape).
+
+    Args:
+        gradients: may be exactly 0, where the derivative of the norm is taken to be 0.
+        norm: "l2", or "rms" for ||g||_2 / sqrt(d) with d the size of a sample.
+    """
+    gradients = gradients.flatten(1)
+    norms = torch.linalg.vector_norm(gradients, dim=1)
+    if norm == "rms":
+        norms = norms / gradients.shape[1] ** 0.5
+    return (norms - 1).square().mean()
+
+
+def zero_centred(gradients: Tensor) -> Tensor:
+    """E ||g||_2^2 of gradients (n, *shape)."""
+    return gradients.flatten(1).square().sum(1).mean()
+
+
+class GradientPenalty(Term):
+    """Base class: the discriminator minimises `penalty`, computed in a float32 pass of its own.
+
+    Args:
+        discriminator_weight: weight of the penalty.
+
+    Raises:
+        UserError: on attaching to a discriminator with batch norm, where a logit has no gradient
+            of its own sample alone.
+    """
+
+    #: Attribute of the step with the labels of the samples the penalty looks at.
+    labels: ClassVar[str] = "labels"
+
+    def __init__(self, discriminator_weight: float = 10.0) -> None:
+        super().__init__(discriminator_weight)
+
+    def attach(self, discriminator: nn.Module) -> None:
+        """Make no heads, but refuse batch norm."""
+        if discriminator.mixes_samples:
+            raise UserError(
+                "A gradient penalty needs a discriminator without batch norm, which mixes samples:"
+                " set network.discriminator.batch_norm=false or choose network=resnet."
+            )
+
+    def discriminator_loss(self, step: Step) -> Tensor:
+        """The penalty on the reals and fakes of this update."""
+        labels = getattr(step, self.labels)
+        return self.penalty(lambda x: step.score(x, labels), step.real, step.fake, step.draws)
+
+    def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
+        """Scalar from reals and fakes (n, *shape) and the random numbers of this update."""
+        raise NotImplementedError
+
+
+class WassersteinGradientPenalty(GradientPenalty):
+    """E (||g(x^)|| - 1)^2, the penalty of WGAN-GP; 1 for a constant critic.
+
+    I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin, A. Courville, "Improved Training of
+    Wasserstein GANs", NeurIPS 2017, arXiv 1704.00028. An interpolate has the real's label.
+
+    Args:
+        discriminator_weight: lambda of the paper, 10.
+        norm: "l2" as in the paper, or "rms" (over the values of a sample) as in Dist-GAN.
+
+    Raises:
+        UserError: a norm that does not exist.
+    """
+
+    def __init__(self, discriminator_weight: float = 10.0, norm: str = "l2") -> None:
+        super().__init__(discriminator_weight)
+        if norm not in ("l2", "rms"):
+            raise UserError(f"The gradient penalty has no norm={norm}: choose l2 or rms.")
+        self.norm = norm
+
+    def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
+        """E (||g(x^)|| - 1)^2."""
+        return one_centred(input_gradient(score, interpolates(real, fake, draws)), self.norm)
+
+
+class ZeroCentredGradientPenalty(GradientPenalty):
+    """E ||g(x^)||^2 between reals and fakes.
+
+    H. Thanh-Tung, T. Tran, S. Venkatesh, "Improving Generalization and Stability of Generative
+    Adversarial Networks", ICLR 2019, arXiv 1902.03984. An interpolate has the real's label.
+
+    Args:
+        discriminator_weight: 10 in the runs of Chandrasegaran et al., CVPR 2021, arXiv 2103.17195.
+    """
+
+    def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
+        """E ||g(x^)||^2."""
+        return zero_centred(input_gradient(score, interpolates(real, fake, draws)))
+
+
+class R1(GradientPenalty):
+    """1/2 E ||g(x)||^2 on reals.
+
+    L. Mescheder, A. Geiger, S. Nowozin, "Which Training Methods for GANs do actually Converge?",
+    ICML 2018, arXiv 1801.04406; the factor 1/2 is the paper's.
+
+    Args:
+        discriminator_weight: gamma of the paper, 10.
+    """
+
+    def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
+        """1/2 E ||g(x)||^2; fakes and random numbers are not used."""
+        return 0.5 * zero_centred(input_gradient(score, real))
+
+
+class R2(GradientPenalty):
+    """1/2 E ||g(G(z))||^2 on fakes; the other penalty of the paper of `R1`.
+
+    Args:
+        discriminator_weight: gamma of the paper, 10.
+    """
+
+    labels = "fake_labels"
+
+    def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
+        """1/2 E ||g(G(z))||^2; reals and random numbers are not used."""
+        return 0.5 * zero_centred(input_gradient(score, fake))

@@ -1,0 +1,76 @@
+"""Rotation self-supervision: which way up is this image?
+
+T. Chen, X. Zhai, M. Ritter, M. Lucic, N. Houlsby. "Self-Supervised GANs via Auxiliary Rotation
+Loss", CVPR 2019, arXiv 1811.11212.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from errors import UserError
+from losses.term import Step, Term, View
+
+
+def rotate(images: Tensor, quarters: int) -> Tensor:
+    """Turn images (n, c, h, w) counter-clockwise by ``quarters`` of 90 degrees, exactly."""
+    return torch.rot90(images, quarters, dims=(-2, -1))
+
+
+def rotation_labels(n: int, device: torch.device) -> Tensor:
+    """Angle index of each of n images: consecutive quarters of a batch turn by 0, 90, 180, 270."""
+    return torch.arange(n, device=device) * 4 // n
+
+
+def rotate_by_quarters(images: Tensor) -> Tensor:
+    """Turn image i of n by ``floor(4 i / n)`` quarters; the order is kept."""
+    sizes = rotation_labels(len(images), torch.device("cpu")).bincount(minlength=4).tolist()
+    return torch.cat([rotate(part, k) for k, part in enumerate(images.split(sizes))])
+
+
+class Rotation(Term):
+    """SSGAN's auxiliary task: both players want rotations to be recognised.
+
+    The discriminator learns the angle of rotated *reals*, the generator makes fakes whose angle the
+    discriminator recognises. Rotated images never enter the adversarial loss, and the rotation head
+    never learns from fakes. Each image is shown at one angle (the form of the published runs).
+
+    Args:
+        discriminator_weight: beta of the paper; 1.0 in every published run.
+        generator_weight: alpha of the paper; 0.2 in every published run.
+    """
+
+    def __init__(self, discriminator_weight: float = 1.0, generator_weight: float = 0.2) -> None:
+        super().__init__(discriminator_weight, generator_weight)
+
+    def attach(self, discriminator: nn.Module) -> None:
+        """Add a second output layer: pooled features (n, d) to 4 angle logits."""
+        self.head = discriminator.new_head(4)
+
+    def discriminator_views(self, step: Step) -> dict[str, View]:
+        """The reals, a quarter of the batch at each angle."""
+        return {"rotated real": View(rotate_by_quarters(_square(step.real)), step.labels)}
+
+    def discriminator_loss(self, step: Step) -> Tensor:
+        """Cross-entropy of the angles of rotated reals."""
+        return self._cross_entropy(step.features["rotated real"].pooled)
+
+    def generator_views(self, step: Step) -> dict[str, View]:
+        """The fakes, a quarter of the batch at each angle."""
+        return {"rotated fake": View(rotate_by_quarters(_square(step.fake)), step.fake_labels)}
+
+    def generator_loss(self, step: Step) -> Tensor:
+        """Cross-entropy of the angles of rotated fakes."""
+        return self._cross_entropy(step.features["rotated fake"].pooled)
+
+    def _cross_entropy(self, pooled: Tensor) -> Tensor:
+        return F.cross_entropy(self.head(pooled), rotation_labels(len(pooled), pooled.device))
+
+
+def _square(images: Tensor) -> Tensor:
+    if images.ndim != 4 or images.shape[-1] != images.shape[-2]:
+        raise UserError(
+            f"The rotation term needs square images, and these have shape {tuple(images.shape[1:])}:"
+            " leave it out of terms=[...] or crop the images to squares."
+        )
+    return images

@@ -1,0 +1,1 @@
+"""A run from the command line: its folder, checkpoints, progress, pictures and errors."""

@@ -1,0 +1,77 @@
+"""The closing screen: what was trained, how good it is, and where everything lies."""
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from gans import Game
+
+
+def closing_screen(
+    console: Console,
+    *,
+    title: str,
+    game: Game,
+    folder: Path,
+    seconds: float,
+    scores: dict[str, float],
+    first_scores: dict[str, float],
+    stopped_by: str | None = None,
+) -> None:
+    """Print the screen.
+
+    Args:
+        console: where to.
+        title: names the run.
+        game: what was trained.
+        folder: of the run.
+        seconds: wall-clock of the whole run.
+        scores: the last ones.
+        first_scores: the ones they began with, for comparison.
+        stopped_by: the signal that ended the run early, if one did.
+    """
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    parameters = {
+        name: sum(p.numel() for p in module.parameters())
+        for name, module in game.named_children()
+        if name != "moving_average" and any(True for _ in module.parameters())
+    }
+    sizes = ", ".join(f"{name} {count:,}" for name, count in parameters.items())
+    table.add_row("trained", f"{title}, seed {game.seed}")
+    table.add_row("parameters", sizes)
+    table.add_row(
+        "length",
+        f"{game.iteration:,} iterations, {game.kimg:,.1f} kimg in {duration(seconds)}",
+    )
+    for name, score in scores.items():
+        first = first_scores.get(name, score)
+        change = f"  (from {first:.4g})" if first != score else ""
+        table.add_row(name, f"{score:.4g}{change}")
+    table.add_section()
+    for what, path in (
+        ("samples", folder / "samples"),
+        ("scores", folder / "records.jsonl"),
+        ("losses", folder / "metrics.csv"),
+        ("checkpoint", folder / "checkpoints" / "last.ckpt"),
+    ):
+        if path.exists():
+            table.add_row(what, str(path))
+    if stopped_by:
+        table.add_row("stopped by", f"{stopped_by}; go on with: python train.py ckpt={folder}")
+    else:
+        table.add_row("more", f"python sample.py run={folder}")
+    heading = "stopped" if stopped_by else "finished"
+    console.print(Panel(table, title=heading, box=box.ROUNDED, expand=False))
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as 3:25 min or 1:02:03 h."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"

@@ -1,0 +1,118 @@
+"""Where numbers go: a CSV file always, and a logger of the user's choice."""
+
+import csv
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from errors import UserError
+
+
+class CSVFile(Logger):
+    """One ``metrics.csv`` for a run, over all its interruptions.
+
+    Lightning's CSV logger starts anew on a resumed run; this one goes on, and drops the rows of
+    iterations that the resumed run repeats.
+
+    Args:
+        path: of the file.
+        iteration: where the run starts; later rows of an earlier process are dropped.
+    """
+
+    def __init__(self, path: Path, iteration: int = 0) -> None:
+        super().__init__()
+        self.path = path
+        self._rows: list[dict[str, Any]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+            self._rows = [row for row in rows if int(row["iteration"]) <= iteration]
+        self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
+
+    @property
+    def name(self) -> str:
+        """Name of the logger."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """There is one version: the run's."""
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the run's folder holds its settings."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append a row; a row of the same iteration is completed."""
+        row = {"iteration": step, **metrics}
+        if self._rows and int(self._rows[-1]["iteration"]) == step:
+            self._rows[-1] |= row
+            self._write_all()
+            return
+        self._rows.append(row)
+        if set(row) <= set(self._columns):
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
+        else:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        self._columns = list(dict.fromkeys([*self._columns, *self._rows[-1]]))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(self._rows)
+        temporary.replace(self.path)
+
+
+def wandb(save_dir: str, name: str, project: str = "saddlepoint", **options: Any) -> WandbLogger:
+    """Weights & Biases; offline where there is no key or no network (``wandb sync`` sends later).
+
+    Args:
+        save_dir: where wandb keeps its files; the run's folder.
+        name: of the run; also its id, so that a resumed run goes on in the same place.
+        project: of the run.
+        options: of `pytorch_lightning.loggers.WandbLogger`.
+    """
+    options.setdefault("offline", not (_has_wandb_key() and _reaches_wandb()))
+    if not options["offline"]:
+        options.setdefault("resume", "allow")
+    return WandbLogger(save_dir=save_dir, name=name, id=name, project=project, **options)
+
+
+def _has_wandb_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    netrc = Path.home() / ".netrc"
+    return netrc.exists() and "wandb" in netrc.read_text(errors="ignore")
+
+
+def _reaches_wandb() -> bool:
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
+    name, _, port = host.partition(":")
+    try:
+        with socket.create_connection((name, int(port or 443)), timeout=3):
+            return True
+    except OSError:
+        return False
+
+
+def tensorboard(save_dir: str, name: str, **options: Any) -> Logger:
+    """TensorBoard event files in the run's folder.
+
+    Raises:
+        UserError: tensorboard is not installed.
+    """
+    try:
+        return TensorBoardLogger(save_dir=save_dir, name="tensorboard", version="", **options)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "logger=tensorboard needs tensorboard: pip install 'saddlepoint[tensorboard]'."
+        ) from error

@@ -1,0 +1,16 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ["WANDB_MODE"] = "offline"
+os.environ["HYDRA_FULL_ERROR"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers_for_every_test():
+    torch.manual_seed(0)

@@ -1,0 +1,125 @@
+"""Train a GAN: compose, fit, score, record.
+
+Returns the last score, so that any Hydra sweeper can drive it.
+"""
+
+import logging
+import warnings
+from pathlib import Path
+
+import hydra
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from errors import UserError
+from evaluation.callback import ScoreCallback
+from runs import command_line
+from runs.build import build_game
+from runs.checkpoint import LAST
+from runs.checkpoints import Checkpoints
+from runs.closing import closing_screen
+from runs.folder import description, new_folder, title, write_settings
+from runs.loggers import CSVFile
+from runs.progress import StatusLine, output
+from runs.resume import resume
+from runs.samples import SampleGrids
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> float | None:
+    """Train one run from composed settings."""
+    with command_line.mistakes():
+        return train(config, list(HydraConfig.get().overrides.task))
+
+
+def train(config: DictConfig, overrides: list[str]) -> float | None:
+    """Train one run, fresh or resumed; return its last score, or None where nothing scores.
+
+    Args:
+        config: composed settings.
+        overrides: the command line that led to them.
+    """
+    _quiet_lightning()
+    config, overrides, content, folder = resume(config, overrides)
+
+    # Whatever can be wrong with settings and data is found before anything is written.
+    _check(config)
+    data = instantiate(config.datamodule, _convert_="all")
+    game = build_game(config, data.spec.shape, data.spec.num_classes)
+    if content is not None:
+        game.load_state(content["game"])
+    data.plan(
+        seed=config.seed,
+        batch_size=config.batch_size,
+        batches_per_iteration=game.real_batches_per_iteration,
+        iterations=config.iterations,
+        start=game.iteration,
+    )
+    name = title(config, data.spec, game)
+    about = description(config, data.spec)
+    folder = folder or new_folder(config, name)
+    console = output()
+
+    seconds_before = content["seconds"] if content is not None else 0.0
+    scores = ScoreCallback(
+        instantiate(config.metrics, _convert_="all"),
+        every=config.score_every,
+        folder=folder,
+        run={"title": name, **about},
+        seconds_before=seconds_before,
+    )
+    header = {**about, "overrides": overrides}
+    checkpoints = Checkpoints(folder / LAST, config.checkpoint_every, header, seconds_before)
+    status = StatusLine(console)
+    samples = SampleGrids(folder / "samples", config.sample_every)
+    loggers = [CSVFile(folder / "metrics.csv", game.iteration)]
+    if config.logger:
+        loggers.append(instantiate(config.logger, save_dir=str(folder), name=folder.name))
+    trainer = instantiate(
+        config.trainer,
+        max_epochs=1,  # an epoch of the trainer is the whole run
+        logger=loggers,
+        callbacks=[scores, samples, checkpoints, status],
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=str(folder),
+        _convert_="all",
+    )
+    if trainer.is_global_zero:
+        write_settings(folder, config, overrides)
+        console.print(f"{name}: {config.iterations:,} iterations, in {folder}", soft_wrap=True)
+    trainer.fit(game, data)
+    if trainer.is_global_zero:
+        closing_screen(
+            console,
+            title=name,
+            game=game,
+            folder=folder,
+            seconds=checkpoints.seconds,
+            scores=scores.last_scores,
+            first_scores=scores.history[0]["scores"] if scores.history else {},
+            stopped_by=checkpoints.stopped_by,
+        )
+    return next(iter(scores.last_scores.values()), None)
+
+
+def _check(config: DictConfig) -> None:
+    for key in ("iterations", "batch_size", "sample_every", "score_every", "checkpoint_every"):
+        if config[key] < 1:
+            raise UserError(f"{key}={config[key]} makes no run: give a number of at least 1.")
+
+
+def _quiet_lightning() -> None:
+    """Silence advice that does not apply to a game: its blocks, steps and epochs are its own."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+
+
+if __name__ == "__main__":
+    command_line.run(main)
