@@ -110,6 +110,21 @@ def test_xavier_gains():
     assert block.shortcut.conv.weight.abs().max().item() == pytest.approx(bound, rel=1e-2)
 
 
+def test_dcgan_is_initialised_and_normalised_as_in_the_paper():
+    generator = DCGANGenerator(shape=(3, 64, 64))
+    discriminator = DCGANDiscriminator(shape=(3, 64, 64))
+    normalised = []
+    for module in [*generator.modules(), *discriminator.modules()]:
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            assert module.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        elif isinstance(module, nn.BatchNorm2d):
+            assert module.weight.mean().item() == pytest.approx(1.0, abs=0.02)
+            assert module.weight.std().item() == pytest.approx(0.02, rel=0.3)
+            normalised.append(module.num_features)
+    assert normalised == [512, 256, 128, 64, 128, 256, 512]
+    assert discriminator.pooled_features == 4 * 4 * 512
+
+
 # Every pair -------------------------------------------------------------------------------------
 
 
@@ -391,10 +406,13 @@ def test_spectral_norm_of_channels_last_weights():
     )
 
 
-def test_spectral_norm_stays_in_float32_under_autocast():
-    layer = add_spectral_norm(nn.Linear(64, 32))
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_spectral_norm_stays_in_float32_under_autocast(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    layer = add_spectral_norm(nn.Linear(64, 32, device=device))
     twin = copy.deepcopy(layer)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device, torch.bfloat16):
         weight = layer.weight
     assert weight.dtype == torch.float32
     assert torch.equal(weight, twin.weight)
@@ -440,7 +458,8 @@ def test_attention_is_exactly_the_identity_at_first():
     features = torch.randn(2, 16, 6, 8)
     assert torch.equal(layer(features), features)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(layer(features.bfloat16()), features.bfloat16())
+        result = layer(features.bfloat16())
+    assert result.dtype == torch.bfloat16 and torch.equal(result, features.bfloat16())
 
 
 def test_attention_equals_its_definition():
@@ -562,7 +581,7 @@ def test_shortcuts_in_the_order_of_the_paper():
     hidden = first.conv2(F.relu(first.conv1(x)))
     expected = F.avg_pool2d(hidden, 2) + first.shortcut(F.avg_pool2d(x, 2))
     torch.testing.assert_close(first(x), expected)
-    for kind in ("bilinear", "nearest"):
+    for kind in ("bilinear", "nearest", "zero_insertion"):
         block = GeneratorBlock(4, 6, upsampling=kind)
         hidden = block.conv1.conv(upsample(F.relu(block.norm1(x)), kind))
         hidden = block.conv2(F.relu(block.norm2(hidden)))

@@ -1,0 +1,55 @@
+"""Small parts that scores are tested with; imports nothing slow, for tests with many processes."""
+
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+from evaluation.extractors import Extractor, Features
+from randomness import keyed_generator
+
+
+class Pixels(Extractor):
+    """Means of 2 x 2 blocks: features that can be computed by hand."""
+
+    name = "pixels"
+    weights_hash = "none"
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def forward(self, images):
+        assert images.dtype == torch.uint8
+        self.sizes.append(len(images))
+        return Features(nn.functional.avg_pool2d(images.float(), 2).flatten(1))
+
+
+class PlainData:
+    """What a score wants of a data module, and no more."""
+
+    def __init__(self, items, name="squares"):
+        self.items = items
+        self.spec = SimpleNamespace(
+            name=name,
+            shape=tuple(items.shape[1:]),
+            num_items=len(items),
+            digest=str(int(items.double().sum())),
+        )
+
+    def real_batches(self, batch_size, indices):
+        for part in indices.split(batch_size):
+            yield self.items[part], torch.zeros(len(part), dtype=torch.long)
+
+
+def images(count, seed, shape=(1, 4, 4)):
+    """Random pixels."""
+    generator = keyed_generator("images", seed)
+    return torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
+
+
+def sample(n, start):
+    """Float images that depend on their positions alone."""
+    return torch.stack(
+        [torch.rand(1, 4, 4, generator=keyed_generator("fake", k)) for k in range(start, start + n)]
+    )
