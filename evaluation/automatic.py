@@ -25,6 +25,9 @@ class AutomaticScore:
         self.seed = seed
         self.cache_dir = cache_dir
 
+    def check(self, data: Any) -> None:
+        """What is missing is not chosen."""
+
     def prepare(self, data: Any, device: torch.device | str = "cpu") -> FrechetScore | NoScore:
         """Choose a score and prepare it; nothing is downloaded.
 
@@ -37,7 +40,8 @@ class AutomaticScore:
         """The score for data of this kind."""
         if len(spec.shape) == 1:
             return FrechetScore(RawValues(), num_fake=10_000, batch_size=2000, seed=self.seed)
-        if spec.name == "avatars":
+        # A folder of a user's own may have this name, but not these attributes.
+        if spec.name == "avatars" and spec.attributes and spec.shape == (3, 32, 32):
             return FrechetScore(AvatarClassifier(), num_fake=5000, batch_size=250, seed=self.seed)
         if find_inception_weights() is None:
             return NoScore(f"No FID: {ways_to_get_inception_weights()}.")

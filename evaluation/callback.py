@@ -51,13 +51,24 @@ class ScoreCallback(pl.Callback):
         self.history: list[dict[str, Any]] = []
         self.notes: list[str] = []
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Get ready: whatever is missing for a score shows now, not hours later.
+    def check(self, data: Any) -> None:
+        """Find out in a moment, before a run writes anything, whether its scores can be had.
+
+        Args:
+            data: the data module.
 
         Raises:
             UserError: weights of an extractor, or images, are missing.
         """
-        self._start = time.monotonic()
+        for metric in self.metrics:
+            metric.check(data)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Get ready: whatever is missing for a score shows now, not hours later.
+
+        Raises:
+            UserError: as `check` does.
+        """
         with untouched(pl_module):
             self.metrics = [m.prepare(trainer.datamodule, pl_module.device) for m in self.metrics]
         self.notes = [metric.note for metric in self.metrics if metric.note]
@@ -65,6 +76,10 @@ class ScoreCallback(pl.Callback):
         self.history = [r for r in earlier if r["iteration"] <= pl_module.iteration]
         for record in self.history:
             self.last_scores |= record["scores"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The clock of the run starts here."""
+        self._start = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any

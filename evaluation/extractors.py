@@ -48,6 +48,13 @@ class Extractor(nn.Module):
         """Name of the Frechet distance between its features; FID is kept for the 2015 Inception."""
         return f"FD/{self.name}"
 
+    def check(self) -> None:
+        """Find out whether the weights are there, in less time than loading them takes.
+
+        Raises:
+            UserError: they are not there, or not the right ones; says how to get them.
+        """
+
     def load(self, device: torch.device | str = "cpu") -> None:
         """Find, verify and load the weights, once, and move them to ``device``.
 

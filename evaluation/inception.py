@@ -42,8 +42,16 @@ class InceptionV3Compat(Extractor):
         """FID."""
         return "FID"
 
+    def check(self) -> None:
+        """Find the weights without loading them; downloads them where that is allowed.
+
+        Raises:
+            UserError: there are none; lists the ways to get them.
+        """
+        self.find()
+
     def find(self) -> InceptionWeights:
-        """Find the weights without loading them.
+        """Find the weights without loading them; downloads them where that is allowed.
 
         Raises:
             UserError: there are none; lists the ways to get them.

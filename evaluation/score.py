@@ -59,6 +59,26 @@ class FrechetScore:
         """Name of the score: FID with the 2015 Inception, else FD/ and the extractor."""
         return self.extractor.frechet_name
 
+    def check(self, data: Any) -> None:
+        """Find out, in a moment and before anything else is done, whether this score can be had.
+
+        Raises:
+            UserError: no weights, or fewer images than the protocol says.
+        """
+        num_real = data.spec.num_items if self.num_real is None else self.num_real
+        if num_real > data.spec.num_items:
+            raise UserError(
+                f"{self.name} is to use {num_real:,} real images and {data.spec.name} has"
+                f" {data.spec.num_items:,}: set metrics.num_real to at most that, or to null for"
+                " all."
+            )
+        if min(num_real, self.num_fake) < max(2, rank_and_count()[1]):
+            raise UserError(
+                f"{self.name} needs at least 2 images on each side, and one for each process: set"
+                " metrics.num_real and metrics.num_fake to more."
+            )
+        self.extractor.check()
+
     def prepare(self, data: Any, device: torch.device | str = "cpu") -> "FrechetScore":
         """Load the extractor and know the real images' statistics; call it before training.
 
@@ -72,18 +92,9 @@ class FrechetScore:
         Raises:
             UserError: no weights, or fewer images than the protocol says.
         """
+        self.check(data)
         spec = data.spec
         num_real = spec.num_items if self.num_real is None else self.num_real
-        if num_real > spec.num_items:
-            raise UserError(
-                f"{self.name} is to use {num_real:,} real images and {spec.name} has"
-                f" {spec.num_items:,}: set metrics.num_real to at most that, or to null for all."
-            )
-        if min(num_real, self.num_fake) < max(2, rank_and_count()[1]):
-            raise UserError(
-                f"{self.name} needs at least 2 images on each side, and one for each process:"
-                " set metrics.num_real and metrics.num_fake to more."
-            )
         self.device = torch.device(device)
         self.shape = tuple(spec.shape)
         self.extractor.load(self.device)
@@ -189,6 +200,9 @@ class NoScore:
 
     def __init__(self, note: str | None = None) -> None:
         self.note = note
+
+    def check(self, data: Any) -> None:
+        """Nothing can be missing."""
 
     def prepare(self, data: Any, device: torch.device | str = "cpu") -> "NoScore":
         """Nothing is needed."""

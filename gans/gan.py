@@ -114,14 +114,21 @@ class GAN(Game):
             features = self.discriminator(images, labels if self.num_classes else None)
         return Features(*(feature.float() for feature in features))
 
-    def score(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits (n, 1) from a pass in float32 throughout, for penalties on input gradients."""
-        return self.discriminator(images, labels if self.num_classes else None).logits
+    def score(
+        self, images: Tensor, labels: Tensor | None = None, head: nn.Module | None = None
+    ) -> Tensor:
+        """Logits (n, 1) from a pass in float32 throughout, for penalties on input gradients.
+
+        The output layer is the discriminator's own, or ``head``.
+        """
+        _, pooled = self.discriminator.features(images)
+        return self.discriminator.logits(pooled, labels if self.num_classes else None, head)
 
     def _look(self, step: Step, views: dict[str, View], player: str) -> None:
         """Fill ``step.features`` with all views wanted in this update."""
-        step.score = self.score
-        for _, term in self._terms_of(player):
+        step.score, step.adversarial = self.score, self.adversarial
+        step.terms, step.views = dict(self._terms_of(player)), views
+        for term in step.terms.values():
             views |= getattr(term, f"{player}_views")(step)
         if not self.joint_views:
             step.features = {name: self.discriminate(*view) for name, view in views.items()}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from losses.adversarial import AdversarialLoss
 from randomness import Draws
 
 
@@ -33,7 +34,11 @@ class Step:
             ``attributes`` (n, a) belong to them.
         latents: (n, d); ``fake`` = G(latents, fake_labels), detached in the discriminator's update.
         score: maps images (m, *shape) and labels to logits (m, 1) in a float32 pass of its own, for
-            penalties that differentiate the discriminator with respect to its input.
+            penalties that differentiate the discriminator with respect to its input; with
+            ``head=`` to those of another output layer.
+        adversarial: the loss of the game.
+        terms: those in play in this update, by name.
+        views: what the discriminator looks at, by the view's name.
         features: what the discriminator made of each view, by the view's name. ``"fake"`` is always
             there; ``"real"`` is in the discriminator's update.
     """
@@ -48,6 +53,9 @@ class Step:
     fake: Tensor | None = None
     fake_labels: Tensor | None = None
     score: Callable[..., Tensor] | None = None
+    adversarial: AdversarialLoss | None = None
+    terms: "dict[str, Term]" = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
     features: dict[str, Any] = field(default_factory=dict)
 
 

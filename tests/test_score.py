@@ -3,6 +3,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -233,8 +234,10 @@ def test_automatic_choice_for_images(monkeypatch):
     monkeypatch.setattr(automatic, "find_inception_weights", lambda: "somewhere")
     assert AutomaticScore().choose(spec, cuda).name == "FID"
     assert "metrics=fid10k" in AutomaticScore().choose(spec, cpu).note
-    avatars = Data(images(50, 1), name="avatars").spec
-    assert AutomaticScore().choose(avatars, cpu).name == "FD/avatar-classifier"
+    own = Data(images(50, 1, (3, 32, 32)), name="avatars").spec
+    assert AutomaticScore().choose(own, cuda).name == "FID"
+    embedded = replace(own, attributes=("glasses",))
+    assert AutomaticScore().choose(embedded, cpu).name == "FD/avatar-classifier"
 
 
 # Several processes -------------------------------------------------------------------------------

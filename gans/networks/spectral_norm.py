@@ -42,11 +42,11 @@ class SpectralNorm(nn.Module):
         """Divide ``weight`` by its spectral norm."""
         with torch.autocast(weight.device.type, enabled=False):
             matrix = self._as_matrix(weight)
-            # Never the buffers themselves, which the next forward pass may overwrite before the
-            # backward pass of this one.
-            u, v = (
-                self._iterate_power(matrix) if self.training else (self.u.clone(), self.v.clone())
-            )
+            if self.training:
+                u, v = self._iterate_power(matrix)
+            else:
+                # Not the buffers, which a pass in training mode may overwrite before the backward.
+                u, v = self.u.clone(), self.v.clone()
             return weight / torch.dot(u, torch.mv(matrix, v))
 
     @torch.no_grad()

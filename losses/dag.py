@@ -1,0 +1,209 @@
+"""DAG: a game of its own for every transformation of the images.
+
+N.-T. Tran, V.-H. Tran, N.-B. Nguyen, T.-K. Nguyen, N.-M. Cheung. "On Data Augmentation for GAN
+Training", IEEE Transactions on Image Processing, 2021, arXiv 2006.05338.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from errors import UserError
+from losses.gradient_penalty import GradientPenalty
+from losses.term import Step, Term, View
+from losses.transformations import IDENTITY, POLICIES, Transformation
+from randomness import Draws
+
+
+class Branch(NamedTuple):
+    """One of the games: its head judges T(x) and T(G(z)), and no other images."""
+
+    transformation: Transformation
+    head: nn.Module
+    weight: float
+
+
+class DAG(Term):
+    """The base game once more for every transformation, each with a last layer of its own.
+
+    With F_D(head; x, x') and F_G(head; x') the losses of the base game, its gradient penalties
+    included, on reals x and fakes x' judged by one head,
+
+        discriminator:  sum_p w_p / K_p  sum_k F_D(head_pk; T_pk(x), T_pk(G(z)))
+        generator:      sum_p w_p / K_p  sum_k F_G(head_pk; T_pk(G(z)))
+
+    over policies p with transformations T_p1 .. T_pK, of which T_p1 is the identity. Reals and
+    fakes of a head share their transformation, so that the generator still learns the distribution
+    of the images as they are. Random transformations draw new parameters for each image.
+
+    The released variants: identity_head="own" is that of the PyTorch and TensorFlow modules, "main"
+    that of the BigGAN and CycleGAN examples; include_identity=False is the form of the paper.
+
+    Args:
+        discriminator_weight: lambda_u of the paper.
+        generator_weight: lambda_v of the paper.
+        policies: names in `losses.transformations.POLICIES`, or lists of transformations that begin
+            with the identity.
+        policy_weights: w_p of each policy; all 1 by default.
+        include_identity: whether the game on images as they are is played again. If not, K_p counts
+            the other transformations only.
+        identity_head: who judges them: a head of its own ("own"), or the discriminator's ("main"),
+            whose game then merely weighs 1 + lambda sum_p w_p / K_p.
+
+    Raises:
+        UserError: a policy, or an argument that does not fit the others.
+    """
+
+    def __init__(
+        self,
+        discriminator_weight: float = 0.2,
+        generator_weight: float = 0.2,
+        policies: str | Sequence[str | Sequence[Transformation]] = ("rotation",),
+        policy_weights: Sequence[float] | None = None,
+        include_identity: bool = True,
+        identity_head: str = "own",
+    ) -> None:
+        super().__init__(discriminator_weight, generator_weight)
+        if identity_head not in ("own", "main"):
+            raise UserError(
+                f"The dag term has no identity_head={identity_head}: choose own or main."
+            )
+        policies = [policies] if isinstance(policies, str) else policies
+        start = 0 if include_identity else 1
+        self.policies = [_transformations(policy)[start:] for policy in policies]
+        if not policies or not all(self.policies):
+            raise UserError("The dag term has nothing to transform by: add policies=[rotation].")
+        self.policy_weights = [1.0] * len(policies) if policy_weights is None else policy_weights
+        if len(self.policy_weights) != len(policies):
+            raise UserError(
+                f"The dag term has {len(policies)} policies and {len(self.policy_weights)}"
+                " policy_weights: give one weight for each policy, or leave policy_weights out."
+            )
+        self.identity_head = identity_head
+
+    def attach(self, discriminator: nn.Module) -> None:
+        """Add an output layer like the discriminator's own for each transformation."""
+        self._logits = discriminator.logits
+        self.heads = nn.ModuleList()
+        # In plain lists, so that the main head stays the discriminator's alone.
+        self._policies: list[list[Branch]] = []
+        for policy, weight in zip(self.policies, self.policy_weights, strict=True):
+            branches = []
+            for transformation in policy:
+                head = discriminator.head
+                if transformation is not IDENTITY or self.identity_head == "own":
+                    head = discriminator.new_head(1)
+                    self.heads.append(head)
+                branches.append(Branch(transformation, head, weight / len(policy)))
+            self._policies.append(branches)
+        self._branches = [branch for branches in self._policies for branch in branches]
+
+    def discriminator_views(self, step: Step) -> dict[str, View]:
+        """Reals and fakes under every transformation."""
+        real = self._views("real", step.real, step.labels, step.draws)
+        return real | self._views("fake", step.fake, step.fake_labels, step.draws)
+
+    def discriminator_loss(self, step: Step) -> Tensor:
+        """Weighted sum of F_D over all branches."""
+        logits = self._judge(step, {"real": step.labels, "fake": step.fake_labels})
+        games = [
+            branch.weight * step.adversarial.discriminator(real, fake)
+            for branch, (real, fake) in zip(self._branches, logits, strict=True)
+        ]
+        for penalty in step.terms.values():
+            if isinstance(penalty, GradientPenalty):
+                games += self._penalties(penalty, step)
+        return sum(games)
+
+    def generator_views(self, step: Step) -> dict[str, View]:
+        """Fakes under every transformation."""
+        return self._views("fake", step.fake, step.fake_labels, step.draws)
+
+    def generator_loss(self, step: Step) -> Tensor:
+        """Weighted sum of F_G over all branches."""
+        logits = self._judge(step, {"fake": step.fake_labels})
+        return sum(
+            branch.weight * step.adversarial.generator(fake)
+            for branch, (fake,) in zip(self._branches, logits, strict=True)
+        )
+
+    def _views(
+        self, side: str, images: Tensor, labels: Tensor | None, draws: Draws
+    ) -> dict[str, View]:
+        if images.ndim != 4:
+            raise UserError(
+                "The dag term transforms images, and these data are points: leave it out of"
+                " terms=[...], or choose another datamodule."
+            )
+        # Once for each name; the identity's view is the one that the base game looks at anyway.
+        transformations = {t.view(side): t for t in (b.transformation for b in self._branches)}
+        return {name: View(t(images, draws), labels) for name, t in transformations.items()}
+
+    def _judge(self, step: Step, sides: dict[str, Tensor | None]) -> list[tuple[Tensor, ...]]:
+        """Logits (n, 1) of each branch, by its own head, on the sides with these labels."""
+        sizes = [len(step.features[side].pooled) for side in sides]
+        pooled = [
+            torch.cat([step.features[branch.transformation.view(side)].pooled for side in sides])
+            for branch in self._branches
+        ]
+        known = [labels for labels in sides.values() if labels is not None]
+        labels = torch.cat(known) if len(known) == len(sides) else None
+        k = len(self._branches)
+        logits = self._logits(interleave(pooled), repeat(labels, k), heads_in_turn(self._branches))
+        return [of_branch.split(sizes) for of_branch in logits.unflatten(0, (-1, k)).unbind(1)]
+
+    def _penalties(self, penalty: GradientPenalty, step: Step) -> list[Tensor]:
+        """The penalty of every policy: its mean over all branches, from one pass for them all."""
+        losses = []
+        for weight, branches in zip(self.policy_weights, self._policies, strict=True):
+            views = [branch.transformation.view for branch in branches]
+            transformed = replace(
+                step,
+                real=interleave([step.views[view("real")].images for view in views]),
+                fake=interleave([step.views[view("fake")].images for view in views]),
+                labels=repeat(step.labels, len(branches)),
+                fake_labels=repeat(step.fake_labels, len(branches)),
+                score=partial(step.score, head=heads_in_turn(branches)),
+            )
+            loss = penalty.discriminator_loss(transformed)
+            losses.append(weight * penalty.discriminator_weight * loss)
+        return losses
+
+
+def interleave(tensors: Sequence[Tensor]) -> Tensor:
+    """Take the rows of k tensors (n, ...) in turn: (n k, ...), image by image.
+
+    In this order the rows of one of several processes, and so their random numbers, are those that
+    a single process would have there.
+    """
+    return torch.stack(tuple(tensors), dim=1).flatten(0, 1)
+
+
+def repeat(labels: Tensor | None, k: int) -> Tensor | None:
+    """Labels (n k,) of k interleaved tensors that share labels (n,)."""
+    return None if labels is None else interleave([labels] * k)
+
+
+def heads_in_turn(branches: Sequence[Branch]) -> Callable[[Tensor], Tensor]:
+    """Output layer that judges row i of interleaved features by the head of branch i mod k."""
+
+    def head(pooled: Tensor) -> Tensor:
+        rows = pooled.unflatten(0, (-1, len(branches))).unbind(1)
+        return interleave([branch.head(own) for branch, own in zip(branches, rows, strict=True)])
+
+    return head
+
+
+def _transformations(policy: str | Sequence[Transformation]) -> tuple[Transformation, ...]:
+    if isinstance(policy, str):
+        if policy not in POLICIES:
+            known = ", ".join(POLICIES)
+            raise UserError(f"The dag term has no policy {policy}: choose from {known}.")
+        return POLICIES[policy]
+    if IDENTITY not in policy[:1]:
+        raise UserError("A policy of the dag term begins with the identity: put it first.")
+    return tuple(policy)
