@@ -18,6 +18,7 @@ from torch import Tensor
 from datamodules.avatars import load_avatars
 from datamodules.pixels import to_float
 from evaluation.attribute_classifier import SHA256, WEIGHTS, AttributeClassifier
+from gans.precision import has_fast_bfloat16
 from randomness import keyed_generator
 
 HELD_OUT = 1024  # faces for the test
@@ -33,13 +34,15 @@ def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
 def train(epochs: int, seed: int = 0) -> tuple[AttributeClassifier, dict[str, float]]:
     """Train the classifier; return it, and its accuracy on held-out faces by task."""
     faces = load_avatars()
-    images = to_float(faces.images)
+    images = to_float(faces.images).contiguous(memory_format=torch.channels_last)
     attributes = faces.attributes.float()
     order = torch.randperm(len(images), generator=keyed_generator(seed, "split"))
     test, training = order[:HELD_OUT], order[HELD_OUT:]
 
     torch.manual_seed(seed)
     network = AttributeClassifier(len(faces.classes), attributes.shape[1])
+    network.to(memory_format=torch.channels_last)
+    bfloat16 = torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16(images.device))
     steps = epochs * (len(training) // BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
@@ -48,9 +51,10 @@ def train(epochs: int, seed: int = 0) -> tuple[AttributeClassifier, dict[str, fl
         for rows in training[torch.randperm(len(training), generator=generator)].split(BATCH):
             if len(rows) < BATCH:
                 continue
-            classes, binary = network.outputs(shifted(images[rows], generator))
-            loss = F.cross_entropy(classes, faces.labels[rows])
-            loss = loss + F.binary_cross_entropy_with_logits(binary, attributes[rows])
+            with bfloat16:
+                classes, binary = network.outputs(shifted(images[rows], generator))
+            loss = F.cross_entropy(classes.float(), faces.labels[rows])
+            loss = loss + F.binary_cross_entropy_with_logits(binary.float(), attributes[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -68,7 +72,7 @@ def train(epochs: int, seed: int = 0) -> tuple[AttributeClassifier, dict[str, fl
 def main() -> None:
     """Train, report, and write the weights with their hash and accuracy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--output", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     network, accuracy = train(options.epochs)

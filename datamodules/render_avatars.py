@@ -21,13 +21,13 @@ from rich.progress import track
 
 from datamodules.avatars import ATTRIBUTES, CLASSES, FACES, PER_ROW, RESOLUTION, SHEET
 
-#: One hair colour a class; skin, background and the rest are drawn from the seed.
+#: One hair colour a class; skin and the rest are drawn from the seed.
 HAIR_COLOURS = dict(
     zip(CLASSES, ("1f1512", "7a4a21", "e3c078", "bd3a12", "8d8f99", "0b8fb5"), strict=True)
 )
 SKIN_COLOURS = ("ffe0c4", "f2c39b", "d99c6b", "a86d43", "6f4428")
 DARK_SKIN = SKIN_COLOURS[3:]
-BACKGROUNDS = ("b6e3f4", "ffd5dc", "d1d4f9", "d3efcf")
+BACKGROUND = "d6e6f2"
 
 
 def draw(style: Style, index: int) -> tuple[Image.Image, int, list[int]]:
@@ -37,7 +37,7 @@ def draw(style: Style, index: int) -> tuple[Image.Image, int, list[int]]:
         "seed": f"saddlepoint {index}",
         "hairColor": [f"#{HAIR_COLOURS[CLASSES[label]]}"],
         "skinColor": [f"#{colour}" for colour in SKIN_COLOURS],
-        "backgroundColor": [f"#{colour}" for colour in BACKGROUNDS],
+        "backgroundColor": [f"#{BACKGROUND}"],
         "glassesProbability": 40,
         "beardProbability": 25,
         "hatProbability": 12,
