@@ -5,10 +5,9 @@ Returns the last score, so that any Hydra sweeper can drive it.
 
 import logging
 import warnings
-from pathlib import Path
+from typing import Any
 
 import hydra
-import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -49,6 +48,7 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     data = instantiate(config.datamodule, _convert_="all")
     game = build_game(config, data.spec.shape, data.spec.num_classes)
     if content is not None:
+        _check_data(content, data.spec, config.allow_changes)
         game.load_state(content["game"])
     data.plan(
         seed=config.seed,
@@ -70,6 +70,7 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
         run={"title": name, **about},
         seconds_before=seconds_before,
     )
+    scores.check(data)
     header = {**about, "overrides": overrides}
     checkpoints = Checkpoints(folder / LAST, config.checkpoint_every, header, seconds_before)
     status = StatusLine(console)
@@ -103,6 +104,7 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
             seconds=checkpoints.seconds,
             scores=scores.last_scores,
             first_scores=scores.history[0]["scores"] if scores.history else {},
+            notes=scores.notes,
             stopped_by=checkpoints.stopped_by,
         )
     return next(iter(scores.last_scores.values()), None)
@@ -112,6 +114,14 @@ def _check(config: DictConfig) -> None:
     for key in ("iterations", "batch_size", "sample_every", "score_every", "checkpoint_every"):
         if config[key] < 1:
             raise UserError(f"{key}={config[key]} makes no run: give a number of at least 1.")
+
+
+def _check_data(content: dict[str, Any], spec: Any, allow_changes: bool) -> None:
+    if content["data"]["digest"] != spec.digest and not allow_changes:
+        raise UserError(
+            f"The data {spec.name} are not those this run began with: put them back, or add"
+            " allow_changes=true."
+        )
 
 
 def _quiet_lightning() -> None:

@@ -1,6 +1,7 @@
 """Drawn faces: the data set that comes with the project, so that a first run needs nothing else."""
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def load_avatars() -> Samples:
         tiles = torch.from_numpy(sheet.copy()).unflatten(0, (-1, RESOLUTION))
         tiles = tiles.unflatten(2, (PER_ROW, RESOLUTION)).permute(0, 2, 4, 1, 3)
         images = tiles.reshape(FACES, 3, RESOLUTION, RESOLUTION).contiguous()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise UserError(
             f"The embedded faces ({SHEET}) are missing or damaged: install Saddlepoint again."
         ) from error

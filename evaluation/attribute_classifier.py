@@ -61,7 +61,7 @@ def load_attribute_classifier() -> AttributeClassifier:
     """
     try:
         weights = WEIGHTS.read_bytes()
-        if hashlib.sha256(weights).hexdigest() != SHA256.read_text().split()[0]:
+        if hashlib.sha256(weights).hexdigest() != SHA256.read_text().strip():
             raise ValueError("another file")
         state = torch.load(WEIGHTS, map_location="cpu", weights_only=True)
     except (OSError, ValueError, pickle.UnpicklingError) as error:

@@ -8,6 +8,7 @@ import torch
 from evaluation.extractors import AvatarClassifier, RawValues
 from evaluation.inception import InceptionV3Compat
 from evaluation.inception_weights import find_inception_weights, ways_to_get_inception_weights
+from evaluation.ranks import from_first_rank
 from evaluation.score import FrechetScore, NoScore
 
 
@@ -43,7 +44,8 @@ class AutomaticScore:
         # A folder of a user's own may have this name, but not these attributes.
         if spec.name == "avatars" and spec.attributes and spec.shape == (3, 32, 32):
             return FrechetScore(AvatarClassifier(), num_fake=5000, batch_size=250, seed=self.seed)
-        if find_inception_weights() is None:
+        # The first rank decides for all: they compute the score together.
+        if from_first_rank(find_inception_weights() is None):
             return NoScore(f"No FID: {ways_to_get_inception_weights()}.")
         if device.type == "cpu":
             return NoScore(

@@ -216,11 +216,12 @@ def _trace_of_root_of_product(a: FeatureStatistics, b: FeatureStatistics) -> Ten
     else:
         if b.is_low_rank:
             a, b = b, a
-        root, covariance = a.root, b.covariance.to(a.device)
+        root, scatter = a.root, b.moments[1].to(a.device)
         if a.root_is_triangular:
-            product = _lower_half_of_congruence(root, covariance)
+            product = _lower_half_of_congruence(root, scatter)
         else:
-            product = root @ covariance @ root.mT
+            product = root @ scatter @ root.mT
+        product /= b.count - 1
     return torch.linalg.eigvalsh(product, UPLO="L").clamp(min=0).sqrt().sum()
 
 

@@ -15,7 +15,19 @@ from gans.ssgan import SSGAN
 from gans.wgan_gp import WGANGP
 
 __all__ = [
-    *("GAN", "Game", "Player"),
-    *("CGANPD", "DCGAN", "LSGAN", "SAGAN", "SNGAN", "SSGAN", "WGANGP", "ResNetDCGAN"),
-    *("DAGGAN", "MSGAN", "InfoMaxGAN", "SSAdvGAN"),
+    "CGANPD",
+    "DAGGAN",
+    "DCGAN",
+    "GAN",
+    "LSGAN",
+    "MSGAN",
+    "SAGAN",
+    "SNGAN",
+    "SSGAN",
+    "WGANGP",
+    "Game",
+    "InfoMaxGAN",
+    "Player",
+    "ResNetDCGAN",
+    "SSAdvGAN",
 ]

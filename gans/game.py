@@ -93,7 +93,9 @@ class Game(pl.LightningModule):
         self.batch_size = batch_size
         self.seed = seed
         self.latent_prior = latent_prior
-        self.lr_schedule = LR_SCHEDULES[lr_schedule] if isinstance(lr_schedule, str) else lr_schedule
+        self.lr_schedule = (
+            LR_SCHEDULES[lr_schedule] if isinstance(lr_schedule, str) else lr_schedule
+        )
         self.moving_average = (
             MovingAverage(generator, ema_half_life_kimg, ema_rampup) if ema_half_life_kimg else None
         )
@@ -225,9 +227,7 @@ class Game(pl.LightningModule):
         return draws.normal(n, self.generator.latent_dim)
 
     def _to_memory_format(self, images: Tensor) -> Tensor:
-        channels_last = (
-            self.uses_bfloat16 if self.channels_last == "auto" else self.channels_last
-        )
+        channels_last = self.uses_bfloat16 if self.channels_last == "auto" else self.channels_last
         if channels_last and images.ndim == 4:
             return images.contiguous(memory_format=torch.channels_last)
         return images

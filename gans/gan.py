@@ -80,7 +80,9 @@ class GAN(Game):
                 name="generator",
                 networks=("generator",),
                 optimizer=self.generator_optimizer,
-                sees_reals=any(term.generator_sees_reals for _, term in self._terms_of("generator")),
+                sees_reals=any(
+                    term.generator_sees_reals for _, term in self._terms_of("generator")
+                ),
             ),
         ]
 

@@ -20,7 +20,7 @@ from randomness import Draws
 
 
 class Branch(NamedTuple):
-    """One of the games: its head judges T(x) and T(G(z)), and no other images."""
+    """One of the games, of weight w_p / K_p: its head judges T(x) and T(G(z)), and nothing else."""
 
     transformation: Transformation
     head: nn.Module
@@ -41,7 +41,8 @@ class DAG(Term):
     of the images as they are. Random transformations draw new parameters for each image.
 
     The released variants: identity_head="own" is that of the PyTorch and TensorFlow modules, "main"
-    that of the BigGAN and CycleGAN examples; include_identity=False is the form of the paper.
+    that of the BigGAN and CycleGAN examples; include_identity=False is the form ascribed to the
+    paper, whose text was not at hand.
 
     Args:
         discriminator_weight: lambda_u of the paper.
@@ -73,8 +74,9 @@ class DAG(Term):
                 f"The dag term has no identity_head={identity_head}: choose own or main."
             )
         policies = [policies] if isinstance(policies, str) else policies
-        start = 0 if include_identity else 1
-        self.policies = [_transformations(policy)[start:] for policy in policies]
+        self.policies = [_transformations(policy) for policy in policies]
+        if not include_identity:
+            self.policies = [[t for t in policy if t != IDENTITY] for policy in self.policies]
         if not policies or not all(self.policies):
             raise UserError("The dag term has nothing to transform by: add policies=[rotation].")
         self.policy_weights = [1.0] * len(policies) if policy_weights is None else policy_weights
@@ -94,8 +96,9 @@ class DAG(Term):
         for policy, weight in zip(self.policies, self.policy_weights, strict=True):
             branches = []
             for transformation in policy:
-                head = discriminator.head
-                if transformation is not IDENTITY or self.identity_head == "own":
+                if transformation == IDENTITY and self.identity_head == "main":
+                    head = discriminator.head
+                else:
                     head = discriminator.new_head(1)
                     self.heads.append(head)
                 branches.append(Branch(transformation, head, weight / len(policy)))

@@ -88,7 +88,9 @@ class Term(nn.Module):
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """Unweighted scalar that the discriminator minimises."""
-        raise AttributeError(f"{type(self).__name__} has no discriminator part; set its weight to 0")
+        raise AttributeError(
+            f"{type(self).__name__} has no discriminator part; set its weight to 0"
+        )
 
     def generator_views(self, step: Step) -> dict[str, View]:
         """Views wanted in the generator's update, besides ``"fake"``."""

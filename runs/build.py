@@ -21,12 +21,10 @@ def build_game(config: DictConfig, shape: tuple[int, ...], num_classes: int) -> 
     # Initial weights are drawn from the global generator: keyed by the run's seed.
     torch.manual_seed(key_to_seed(config.seed, "initial weights"))
     data = {"shape": tuple(shape), "num_classes": num_classes if config.conditional else 0}
-    networks = {
-        player: _instantiate(network, **data)
-        for player, network in config.network.items()
-    }
-    return _instantiate(
-        config.gan,
+    networks = {name: _instantiate(network, **data) for name, network in config.network.items()}
+    # Called here rather than by Hydra, which would take a loss that is a dataclass for settings.
+    make_game = _instantiate(config.gan, _partial_=True)
+    return make_game(
         **networks,
         adversarial=_instantiate(config.loss),
         terms={name: _instantiate(term) for name, term in config.terms.items()},

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+            torch.save({**_header(), **content}, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -73,3 +74,11 @@ def runs_by_age(output_dir: str | Path) -> list[Path]:
     """Checkpoints ``last.ckpt`` of all runs under ``output_dir``, the newest first."""
     found = Path(output_dir).rglob(str(LAST))
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _header() -> dict[str, Any]:
+    try:
+        written_by = version("saddlepoint")
+    except PackageNotFoundError:
+        written_by = "a checkout that is not installed"
+    return {"format": FORMAT, "version": VERSION, "written_by": written_by}

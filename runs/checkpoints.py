@@ -64,7 +64,7 @@ class Checkpoints(pl.Callback):
     def write(self, trainer: pl.Trainer, game: Game) -> None:
         """Write the checkpoint, unless the game has diverged: the last good one is kept."""
         game.read_losses()
-        if not all(torch.isfinite(p).all() for p in game.parameters()):
+        if not torch.stack([torch.isfinite(p).all() for p in game.parameters()]).all():
             raise DivergedError(
                 f"The weights are not finite after iteration {game.iteration}: the run has"
                 " diverged; lower the learning rate or add a gradient penalty."

@@ -1,5 +1,6 @@
 """The closing screen: what was trained, how good it is, and where everything lies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -19,6 +20,7 @@ def closing_screen(
     seconds: float,
     scores: dict[str, float],
     first_scores: dict[str, float],
+    notes: Sequence[str] = (),
     stopped_by: str | None = None,
 ) -> None:
     """Print the screen.
@@ -31,6 +33,7 @@ def closing_screen(
         seconds: wall-clock of the whole run.
         scores: the last ones.
         first_scores: the ones they began with, for comparison.
+        notes: what a user should know about the scores.
         stopped_by: the signal that ended the run early, if one did.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -52,7 +55,8 @@ def closing_screen(
         first = first_scores.get(name, score)
         change = f"  (from {first:.4g})" if first != score else ""
         table.add_row(name, f"{score:.4g}{change}")
-    table.add_section()
+    for note in notes:
+        table.add_row("note", note)
     for what, path in (
         ("samples", folder / "samples"),
         ("scores", folder / "records.jsonl"),

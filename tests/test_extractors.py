@@ -191,7 +191,7 @@ def smooth_images(count, seed, channels=3):
 def test_fid_equals_torch_fidelity(inception, weights_file):
     from torch_fidelity import calculate_metrics
 
-    images = [smooth_images(8, 1), smooth_images(6, 2) // 2]
+    images = [smooth_images(6, 1), smooth_images(5, 2) // 2]
     expected = calculate_metrics(
         input1=Images(images[0]),
         input2=Images(images[1]),
@@ -200,7 +200,7 @@ def test_fid_equals_torch_fidelity(inception, weights_file):
         cuda=False,
         cache=False,
         save_cpu_ram=True,
-        batch_size=8,
+        batch_size=6,
         verbose=False,
     )["frechet_inception_distance"]
     inception.load()

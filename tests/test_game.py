@@ -58,9 +58,7 @@ def test_every_update_has_fresh_reals_and_latents():
     reals = [real for name, real, _ in played.seen if name == "discriminator"]
     assert not torch.equal(*reals)
     latents = [z for _, _, z in played.seen]
-    assert not any(
-        torch.equal(a, b) for i, a in enumerate(latents) for b in latents[i + 1 :]
-    )
+    assert not any(torch.equal(a, b) for i, a in enumerate(latents) for b in latents[i + 1 :])
     assert played.seen[-1][1] is None  # the generator of this game sees no reals
 
 

@@ -236,7 +236,7 @@ def flat_protocol(protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_frechet(name: str) -> bool:
-    return name == "FID" or name.startswith(("FD/", "FID/"))
+    return name == "FID" or name.startswith("FD/")
 
 
 def _ranking_scores(scores: dict[str, Score]) -> list[str]:
@@ -275,7 +275,11 @@ def _table(
 
 def _row(entries: list[Entry], best: bool) -> Row:
     """One run a seed: the one that has come furthest, of equal ones the one scored last."""
-    entries = sorted(entries, key=lambda e: (e.point.iteration, e.point.time), reverse=True)
+
+    def length(entry: Entry) -> tuple[int, str]:
+        return (entry.run.length if best else entry.point.iteration, entry.point.time)
+
+    entries = sorted(entries, key=length, reverse=True)
     chosen: dict[Any, Entry] = {}
     repeats = []
     for entry in entries:
@@ -303,12 +307,12 @@ def _tell_apart(rows: list[Row]) -> None:
             for key in keys
             if not is_repetition(key) and len({repr(row.run.settings.get(key)) for row in same}) > 1
         ]
-        # A setting that others follow (gan.iterations is iterations) is named once.
-        shown: dict[str, list[str]] = {}
-        for key in sorted(varying, key=lambda key: key.count(".")):
-            values = [repr(row.run.settings.get(key)) for row in same]
-            if values not in shown.values():
-                shown[key] = values
+        # The gan follows some settings (gan.iterations is iterations): they are named once.
+        shown = [
+            key
+            for key in varying
+            if not (key.startswith("gan.") and key.removeprefix("gan.") in varying)
+        ]
         for row in same:
             row.settings = {key: row.run.settings.get(key) for key in shown}
 

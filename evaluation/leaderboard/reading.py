@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ class Score:
 
     Attributes:
         mean: over evaluation seeds.
-        spread: standard deviation over them; None with one seed.
+        spread: standard deviation (n) over them, as published tables have it; None with one seed.
         seeds: how many there are.
     """
 
@@ -74,6 +75,11 @@ class Run:
         """Iterations that training is to have."""
         value = self.settings.get("iterations")
         return value if isinstance(value, int) else None
+
+    @property
+    def length(self) -> int:
+        """Iterations up to its last record."""
+        return max(points[-1].iteration for points in self.points.values())
 
 
 @dataclass
@@ -199,7 +205,13 @@ def _point(content: dict[str, Any]) -> Point:
 
 
 def _score(name: str, value: Any, content: dict[str, Any]) -> Score:
-    return Score(_finite(value))
+    """A number; where the protocol repeats the evaluation, the values by evaluation seed beside."""
+    repeats = (content.get("by_evaluation_seed") or {}).get(name)
+    if not repeats:
+        return Score(_finite(value))
+    values = [_finite(repeat) for repeat in repeats]
+    spread = statistics.pstdev(values) if len(values) > 1 else None
+    return Score(statistics.fmean(values), spread, len(values))
 
 
 def _hardware(about: dict[str, Any]) -> str:

@@ -1,0 +1,93 @@
+"""Every command in README.md and docs/ is run: as it stands, on tiny networks."""
+
+import re
+import shlex
+
+import pytest
+from omegaconf import OmegaConf
+from train_cli import QUICK, ROOT, composed, finish, start, train_here
+
+import sample
+from datamodules.download import DOWNLOADS as FETCHED
+from errors import UserError
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands(script):
+    """Arguments of every ``python {script} ...`` in a shell block, without repetitions."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```(?:bash|sh)\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["python"] and words[1 : 1 + len(script)] == script:
+                    found.append(tuple(words[1 + len(script) :]))
+    return list(dict.fromkeys(found))
+
+
+TRAIN = [words for words in commands(["train.py"]) if not {"--help", "-m"} & set(words)]
+SWEEPS = [words for words in commands(["train.py"]) if "-m" in words]
+SAMPLE = commands(["sample.py"])
+DOWNLOADS = commands(["-m", "datamodules.download"])
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    return tmp_path_factory.mktemp("outputs")
+
+
+def tiny(words, outputs):
+    quick = [word for word in QUICK if not (word == "trainer=cpu" and "trainer=gpu" in words)]
+    return [*words, *quick, "trainer.accelerator=cpu", f"output_dir={outputs}"]
+
+
+def test_commands_are_found():
+    assert ("gan=sngan", "datamodule=cifar10", "trainer=gpu") in TRAIN
+    assert () in TRAIN
+    assert SAMPLE
+    assert SWEEPS
+    assert DOWNLOADS
+
+
+@pytest.mark.parametrize(
+    "words", [w for w in TRAIN if not any("ckpt=" in x for x in w)], ids=" ".join
+)
+def test_train(words, outputs):
+    overrides = tiny(words, outputs)
+    config = composed([*overrides, "data_dir=nowhere"])
+    own_data = config.datamodule._target_.split(".")[1] in ("avatars", "toys")
+    if own_data:
+        train_here(overrides)
+        return
+    # The data are not here: the run says what is missing before it writes anything.
+    OmegaConf.to_container(config, resolve=True)
+    with pytest.raises(UserError, match=f"{config.datamodule.get('path') or 'nowhere'}"):
+        train_here([*overrides, "data_dir=nowhere"])
+
+
+@pytest.mark.parametrize("words", [w for w in TRAIN if any("ckpt=" in x for x in w)], ids=" ".join)
+def test_resume(words, outputs):
+    train_here(tiny((), outputs))
+    train_here([*words, f"output_dir={outputs}", "iterations=8", "allow_changes=true"])
+
+
+@pytest.mark.parametrize("words", SWEEPS, ids=" ".join)
+def test_sweep(words, tmp_path):
+    code, _, errors = finish(start([*words, *QUICK, f"output_dir={tmp_path}"]))
+    assert code == 0, errors
+    runs = list(tmp_path.glob("avatars-*/checkpoints/last.ckpt"))
+    assert len(runs) == 3
+
+
+@pytest.mark.parametrize("words", SAMPLE, ids=" ".join)
+def test_sample(words, tmp_path):
+    gan = ["gan=cgan_pd", "network=lite"] if "what=classes" in words else []
+    train_here([*gan, *QUICK, f"output_dir={tmp_path}"])
+    picture = sample.sample(composed([*words, f"output_dir={tmp_path}"], "sample"))
+    assert picture.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("words", DOWNLOADS, ids=" ".join)
+def test_download_knows_the_data_set(words):
+    assert words[0] in FETCHED

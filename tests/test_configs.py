@@ -1,0 +1,170 @@
+"""Every YAML composes; every method plays; every command line mistake gets one sentence."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from play import changed, play, snapshot
+from train_cli import ROOT, composed, finish, start
+
+from errors import UserError
+from gans import Game
+from losses.term import Term
+from runs.build import build_game
+
+GROUPS = {
+    folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
+    for folder in sorted((ROOT / "conf").iterdir())
+    if folder.is_dir()
+}
+SIZES = {"resnet": 32, "resnet_critic": 32, "sagan": 32, "dcgan": 32, "lite": 16, "mlp": None}
+
+
+def tiny(*overrides):
+    """Compose a method with tiny networks and the shape of data they take."""
+    config = composed([*overrides, "iterations=2", "batch_size=4", "gan.precision=32"])
+    for network in config.network.values():
+        network.width = 8
+    target = config.network.generator._target_
+    shape = (2,) if "mlp" in target else (3, *[16 if "lite" in target else 32] * 2)
+    return config, build_game(config, shape, 4)
+
+
+@pytest.mark.parametrize(
+    "choice", [f"{group}={name}" for group, names in GROUPS.items() for name in names]
+)
+def test_every_choice_composes(choice):
+    group, name = choice.split("=")
+    config = composed([f"terms=[{name}]" if group == "terms" else choice])
+    OmegaConf.to_container(config, resolve=True)
+    assert config.iterations > 0
+    if group == "datamodule":
+        instantiate(config.datamodule, _convert_="all")
+
+
+@pytest.mark.parametrize("name", GROUPS["gan"])
+def test_every_method_plays_and_each_player_changes_its_own(name):
+    config, game = tiny(f"gan={name}")
+    assert isinstance(game, Game)
+    play(game)
+    assert game.iteration == 2
+    for player in game.players():
+        # Only this player moves: the others' optimisers stand still.
+        _, game = tiny(f"gan={name}")
+        made = game.configure_optimizers
+
+        def configure(made=made, game=game, mover=player.name):
+            optimizers = made()
+            for other, optimizer in game._optimizers.items():
+                if other != mover:
+                    optimizer.step = lambda: None
+            return optimizers
+
+        game.configure_optimizers = configure
+        before = snapshot(game)
+        play(game, stop=1)
+        moved = changed(before, game)
+        assert moved, player.name
+        own = tuple(f"{network}." for network in player.networks)
+        followers = ("moving_average.",) if player.name == "generator" else ()
+        assert all(parameter.startswith((*own, *followers)) for parameter in moved), player.name
+
+
+@pytest.mark.parametrize("name", GROUPS["terms"])
+def test_every_term_stacks_on_sngan(name):
+    _, game = tiny("gan=sngan", "network=lite", f"terms=[{name}]")
+    assert all(isinstance(term, Term) for term in game.terms.values())
+    play(game)
+    assert f"discriminator/{name}" in game._losses.last or any(
+        key.endswith(f"/{name}") for key in game._losses.last
+    )
+
+
+@pytest.mark.parametrize("name", GROUPS["network"])
+def test_every_network_pair_fits_together(name):
+    config = composed([f"network={name}"])
+    size = SIZES[name]
+    for num_classes in (0, 3):
+        data = {"shape": (3, size, size) if size else (2,), "num_classes": num_classes}
+        networks = {k: instantiate(v, **data, width=16) for k, v in config.network.items()}
+        labels = torch.randint(3, (2,)) if num_classes else None
+        images = networks["generator"](torch.randn(2, networks["generator"].latent_dim), labels)
+        assert images.shape[1:] == data["shape"]
+        assert networks["discriminator"](images, labels).logits.shape == (2, 1)
+
+
+def test_a_conditional_method_needs_classes():
+    config = composed(["gan=cgan_pd"])
+    with pytest.raises(Exception) as raised:
+        build_game(config, (3, 32, 32), 0)
+    assert isinstance(raised.value.__cause__, UserError)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["gann=sngan"], "'gann' is no setting; did you mean 'gan'?"),
+        (["gan=sngn"], "'sngn' is no choice of gan; did you mean 'sngan'?"),
+        (["iteratons=5"], "'iteratons' is no setting; did you mean 'iterations'?"),
+        (["gan.n_diss=5"], "'gan.n_diss' is no setting; did you mean 'gan.n_dis'?"),
+        (["iterations=0"], "iterations=0 makes no run"),
+        (["datamodule=cifar10", "data_dir=nowhere"], "python -m datamodules.download cifar10"),
+        (["gan=ssgan", "terms=[r1]"], "write 'terms=[rotation,r1]'"),
+        (["ckpt=nowhere.ckpt"], "There is no checkpoint nowhere.ckpt"),
+        (["network.generator.upsampling=cubic"], "upsampling"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_exit_code_2(overrides, sentence, tmp_path):
+    code, output, errors = finish(start([*overrides, f"output_dir={tmp_path}"]))
+    assert code == 2, errors
+    assert sentence in errors
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+    assert not list(tmp_path.iterdir())  # nothing half-written
+
+
+def test_debug_shows_the_traceback_too(tmp_path):
+    code, _, errors = finish(start(["iterations=0", "debug=true", f"output_dir={tmp_path}"]))
+    assert code == 2
+    assert "Traceback" in errors
+    assert errors.splitlines()[-1].startswith("error: ")
+
+
+def test_help_lists_every_group_and_choice():
+    code, output, _ = finish(start(["--help"]))
+    assert code == 0
+    for group, names in GROUPS.items():
+        listed = re.search(rf"^{group}: (.*)$", output, re.MULTILINE)
+        assert listed, group
+        assert set(names) <= set(listed.group(1).split(", "))
+
+
+def test_configuration_mentions_no_absolute_paths():
+    for path in (ROOT / "conf").rglob("*.yaml"):
+        assert not re.search(
+            r"(?<![\w.}])/(?:[a-z]+/)+[a-z]", path.read_text().replace("override /", "")
+        ), path
+
+
+def test_experiments_are_as_published():
+    table = {
+        "cifar10": (5, 100_000, "linear"),
+        "cifar100": (5, 100_000, "linear"),
+        "imagenet32": (5, 100_000, "linear"),
+        "stl10": (5, 100_000, "linear"),
+        "celeba64": (5, 100_000, "linear"),
+        "celeba128": (2, 100_000, "constant"),
+        "lsun_bedroom": (2, 100_000, "linear"),
+    }
+    for name, settings in table.items():
+        config = composed([f"experiment=mimicry_{name}", "gan=ssgan"])
+        gan = config.gan
+        assert (gan.n_dis, config.iterations, gan.lr_schedule) == settings, name
+        assert config.batch_size == 64
+        assert gan.generator_optimizer.lr == 2e-4
+        assert list(gan.generator_optimizer.betas) == [0.0, 0.9]
+        assert gan._target_ == "gans.SSGAN"
+        assert Path(config.datamodule._target_.split(".")[-1]).name

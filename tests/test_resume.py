@@ -1,0 +1,130 @@
+import signal
+import time
+
+import pytest
+import torch
+from train_cli import QUICK, equal, finish, start, train_here
+
+from errors import UserError
+from runs import checkpoint
+from runs.build import game_of_checkpoint
+from runs.checkpoint import LAST
+
+STREAMED = ["datamodule.resident=false", "datamodule.num_workers=2"]
+KINDS = {
+    "moving average": ["gan=lite", "gan.ema_half_life_kimg=0.05"],
+    "term, workers": ["gan=ssgan", "network=lite", "gan.n_dis=2", *STREAMED],
+    "penalty, flips": ["gan=wgan_gp", "network=mlp", "datamodule.flip=true"],
+    "batch norm in the discriminator": ["gan=dcgan", "network=dcgan", "gan.n_dis=2"],
+    "conditional, streamed here": ["gan=cgan_pd", "network=lite", "datamodule.resident=false"],
+}
+
+
+def settings(kind, folder):
+    constant = ["gan.lr_schedule=constant"]  # a schedule depends on the length of the run
+    return [*KINDS[kind], *QUICK, *constant, f"output_dir={folder}", "run_name=run"]
+
+
+def assert_equal_runs(a, b):
+    """Weights, moving average, optimisers, counters and the next samples, bit for bit."""
+    a, b = checkpoint.load(a / "run"), checkpoint.load(b / "run")
+    assert equal(a["game"], b["game"])
+    assert torch.equal(*(game_of_checkpoint(content).sample(4) for content in (a, b)))
+
+
+@pytest.mark.parametrize("kind", ["moving average", "term, workers"])
+def test_a_killed_run_resumes_bit_for_bit(kind, tmp_path):
+    """SIGKILL in the middle of an epoch (768 iterations), resume, compare with no interruption."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    process = start([*settings(kind, broken), "iterations=100000"])
+    while not (broken / "run" / LAST).exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    assert process.returncode == -signal.SIGKILL
+    at = checkpoint.load(broken / "run")["game"]["iteration"]
+    assert 0 < at < 768
+
+    train_here([*settings(kind, whole), f"iterations={at + 4}"])
+    train_here([f"ckpt={broken}/run", f"iterations={at + 4}", "allow_changes=true"])
+    assert_equal_runs(whole, broken)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_run_resumes_bit_for_bit(kind, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train_here([*settings(kind, whole), "iterations=5"])
+    train_here([*settings(kind, broken), "iterations=3"])
+    train_here([f"ckpt={broken}/run", "iterations=5", "allow_changes=true"])
+    assert_equal_runs(whole, broken)
+
+
+def test_sigterm_writes_a_checkpoint_and_ends_cleanly(tmp_path):
+    process = start([*settings("moving average", tmp_path), "iterations=100000"])
+    while not (tmp_path / "run" / LAST).exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    code, output, errors = finish(process)
+    assert (code, errors) == (0, "")
+    assert f"python train.py ckpt={tmp_path}/run" in output
+    assert checkpoint.load(tmp_path / "run")["game"]["iteration"] > 0
+
+
+def test_last_is_the_newest_run_that_fits_the_command_line(tmp_path):
+    for name, seed in (("a", 0), ("b", 1)):
+        train_here([*QUICK, f"output_dir={tmp_path}", f"run_name={name}", f"seed={seed}"])
+    more = ["iterations=8", "allow_changes=true"]
+    train_here([f"output_dir={tmp_path}", "ckpt=last", *more])
+    assert checkpoint.load(tmp_path / "b")["game"]["iteration"] == 8
+    assert checkpoint.load(tmp_path / "a")["game"]["iteration"] == 6
+
+
+def test_a_changed_setting_is_named_and_refused(tmp_path):
+    train_here([*QUICK, f"output_dir={tmp_path}", "run_name=run"])
+    with pytest.raises(UserError, match=r"gan\.n_dis \(1 -> 3\).*allow_changes=true"):
+        train_here([f"ckpt={tmp_path}/run", "gan.n_dis=3"])
+    with pytest.raises(UserError, match="has finished its 6 iterations"):
+        train_here([f"ckpt={tmp_path}/run", "sample_every=7"])
+
+
+def test_metrics_go_on_in_one_file(tmp_path):
+    common = [*QUICK, f"output_dir={tmp_path}", "run_name=run", "gan.log_every=2"]
+    train_here(common)
+    train_here([f"ckpt={tmp_path}/run", "iterations=8", "allow_changes=true"])
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["iteration", "2", "4", "6", "8"]
+
+
+def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    checkpoint.save(path, {"game": 1})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        checkpoint.save(path, {"game": 2})
+    assert checkpoint.load(path)["game"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path):
+    class Code:
+        def __reduce__(self):
+            return (print, ("code from a checkpoint was run",))
+
+    torch.save({"format": "other"}, tmp_path / "other.ckpt")
+    torch.save(Code(), tmp_path / "code.ckpt")
+    torch.save({"format": "saddlepoint", "version": 99, "written_by": "9.9"}, tmp_path / "new.ckpt")
+    checkpoint.save(tmp_path / "torn.ckpt", {"game": torch.zeros(1000)})
+    (tmp_path / "torn.ckpt").write_bytes((tmp_path / "torn.ckpt").read_bytes()[:2000])
+    for name, message in (
+        ("other", "is not a Saddlepoint checkpoint"),
+        ("code", "is not a Saddlepoint checkpoint"),
+        ("new", r"format 99 .* reads 1: .*9\.9"),
+        ("torn", "is damaged"),
+        ("missing", "There is no checkpoint"),
+    ):
+        with pytest.raises(UserError, match=message):
+            checkpoint.load(tmp_path / f"{name}.ckpt")

@@ -1,0 +1,68 @@
+"""Helpers to train from settings in a test, in this process or in one of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+import train
+
+ROOT = Path(__file__).resolve().parent.parent
+#: A game that takes moments: tiny networks, few small batches, no scores.
+QUICK = [
+    "network.generator.width=16",
+    "network.discriminator.width=16",
+    "batch_size=8",
+    "iterations=6",
+    "sample_every=1000",
+    "checkpoint_every=2",
+    "metrics=none",
+    "trainer=cpu",
+]
+
+
+def composed(overrides, config_name="train"):
+    GlobalHydra.instance().clear()
+    initialize_config_dir(str(ROOT / "conf"), version_base="1.3")
+    return compose(config_name, overrides=list(overrides))
+
+
+def train_here(overrides):
+    """Train in this process; returns what `train.train` does."""
+    overrides = list(overrides)
+    return train.train(composed(overrides), overrides)
+
+
+def start(overrides, script="train.py", **options):
+    """Start a command in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": ""}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / script), *overrides],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def finish(process):
+    """Wait for a command; returns its exit code, output and errors."""
+    output, errors = process.communicate(timeout=240)
+    return process.returncode, output, errors
+
+
+def equal(a, b):
+    """Whether two nested structures of tensors and plain values are equal bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
