@@ -286,7 +286,7 @@ class Game(pl.LightningModule):
             generator.train(was_training)
         return images.float()
 
-    # Optimisers, losses, state ---------------------------------------------------------------------
+    # Optimisers, losses, state -------------------------------------------------------------------
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimiser for each player, in the order of `players`."""

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from errors import UserError
-from losses.rotation import Rotation, _square, rotate, rotate_by_quarters, rotation_labels
+from losses.rotation import Rotation, rotate, rotate_by_quarters, rotation_labels, square
 from losses.term import Step, Term, View
 
 #: Number of angles, which are classes 0 .. 3.
@@ -177,4 +177,4 @@ class MultiClassMatch(Term):
 
 
 def _at_every_angle(images: Tensor) -> list[Tensor]:
-    return [rotate(_square(images), k) for k in range(ANGLES)]
+    return [rotate(square(images), k) for k in range(ANGLES)]

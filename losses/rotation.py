@@ -49,7 +49,7 @@ class Rotation(Term):
 
     def discriminator_views(self, step: Step) -> dict[str, View]:
         """The reals, a quarter of the batch at each angle."""
-        return {"rotated real": View(rotate_by_quarters(_square(step.real)), step.labels)}
+        return {"rotated real": View(rotate_by_quarters(square(step.real)), step.labels)}
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """Cross-entropy of the angles of rotated reals."""
@@ -57,7 +57,7 @@ class Rotation(Term):
 
     def generator_views(self, step: Step) -> dict[str, View]:
         """The fakes, a quarter of the batch at each angle."""
-        return {"rotated fake": View(rotate_by_quarters(_square(step.fake)), step.fake_labels)}
+        return {"rotated fake": View(rotate_by_quarters(square(step.fake)), step.fake_labels)}
 
     def generator_loss(self, step: Step) -> Tensor:
         """Cross-entropy of the angles of rotated fakes."""
@@ -67,10 +67,11 @@ class Rotation(Term):
         return F.cross_entropy(self.head(pooled), rotation_labels(len(pooled), pooled.device))
 
 
-def _square(images: Tensor) -> Tensor:
+def square(images: Tensor) -> Tensor:
+    """Pass images (n, c, h, h) on; refuse others, which cannot be turned in place."""
     if images.ndim != 4 or images.shape[-1] != images.shape[-2]:
         raise UserError(
-            f"The rotation term needs square images, and these have shape {tuple(images.shape[1:])}:"
-            " leave it out of terms=[...] or crop the images to squares."
+            f"The rotation term needs square images, and these have shape"
+            f" {tuple(images.shape[1:])}: leave it out of terms=[...], or crop them to squares."
         )
     return images

@@ -65,12 +65,12 @@ def closing_screen(
     ):
         if path.exists():
             table.add_row(what, str(path))
-    if stopped_by:
-        table.add_row("stopped by", f"{stopped_by}; go on with: python train.py ckpt={folder}")
-    else:
-        table.add_row("more", f"python sample.py run={folder}")
-    heading = "stopped" if stopped_by else "finished"
+    heading = f"stopped by {stopped_by}" if stopped_by else "finished"
     console.print(Panel(table, title=heading, box=box.ROUNDED, expand=False))
+    # Outside the panel, which would break a command into lines.
+    following = f"train.py ckpt={folder}" if stopped_by else f"sample.py run={folder}"
+    what = "go on with" if stopped_by else "see more with"
+    console.print(f"{what}: python {following}", soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

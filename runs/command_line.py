@@ -59,7 +59,8 @@ def user_sentence(error: BaseException) -> str | None:
         if isinstance(link, UserError):
             return " ".join(str(link).split())
         if isinstance(link, OSError) and link.errno == errno.ENOSPC:
-            return f"The disk is full ({link.filename or 'while writing'}): free some space and resume."
+            where = link.filename or "while writing"
+            return f"The disk is full ({where}): free some space and resume."
     for link in chain:
         if isinstance(link, MisconfigurationException):
             return f"The trainer cannot start: {' '.join(str(link).split())}"

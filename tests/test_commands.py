@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 from omegaconf import OmegaConf
-from train_cli import QUICK, ROOT, composed, finish, start, train_here
+from train_cli import QUICK, ROOT, command, composed, train_here
 
 import sample
 from datamodules.download import DOWNLOADS as FETCHED
@@ -74,10 +74,8 @@ def test_resume(words, outputs):
 
 @pytest.mark.parametrize("words", SWEEPS, ids=" ".join)
 def test_sweep(words, tmp_path):
-    code, _, errors = finish(start([*words, *QUICK, f"output_dir={tmp_path}"]))
-    assert code == 0, errors
-    runs = list(tmp_path.glob("avatars-*/checkpoints/last.ckpt"))
-    assert len(runs) == 3
+    assert command([*words, *QUICK, f"output_dir={tmp_path}"]) == 0
+    assert len(list(tmp_path.glob("avatars-*/checkpoints/last.ckpt"))) == 3
 
 
 @pytest.mark.parametrize("words", SAMPLE, ids=" ".join)

@@ -95,7 +95,9 @@ def test_one_iteration_equals_the_loop_written_out():
         g_optimizer.step()
 
         for theirs, mine in ((generator, ours.generator), (discriminator, ours.discriminator)):
-            for (name, a), b in zip(theirs.state_dict().items(), mine.state_dict().values()):
+            for (name, a), b in zip(
+                theirs.state_dict().items(), mine.state_dict().values(), strict=True
+            ):
                 assert torch.allclose(a, b, atol=1e-6), (joint_views, name)
 
 
@@ -308,7 +310,7 @@ def test_a_game_goes_on_from_its_state_bit_for_bit():
         assert torch.equal(tensor, second.state_dict()[name]), name
     for player, optimizer in straight._optimizers.items():
         states = optimizer.state_dict()["state"], second._optimizers[player].state_dict()["state"]
-        for a, b in zip(*(s.values() for s in states)):
+        for a, b in zip(*(s.values() for s in states), strict=True):
             assert all(torch.equal(a[key], b[key]) for key in a)
     assert torch.equal(straight.sample(4), second.sample(4))
 

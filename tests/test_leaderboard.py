@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from fake_runs import AVATARS, config, grid, outputs, protocol, record, write_run
+from rich.console import Console
 
 import leaderboard
 from evaluation.leaderboard import published_figures, read, tables
@@ -17,6 +18,7 @@ from evaluation.leaderboard.flat import to_csv, to_markdown
 from evaluation.leaderboard.grouping import REPETITION
 from evaluation.leaderboard.html_page import to_html
 from evaluation.leaderboard.pictures import data_uri
+from evaluation.leaderboard.terminal import show
 
 
 def one_table(*folders, best=False):
@@ -61,6 +63,32 @@ def test_a_garbled_record_is_left_out_and_reported(tmp_path, line):
     reading = read([tmp_path])
     assert len(reading.problems) == 1
     assert one_table(tmp_path).rows[0].mean("FID") == 20.0
+
+
+def paths_of(value, path=()):
+    yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from paths_of(inner, (*path, key))
+
+
+@pytest.mark.parametrize("junk", [None, [], {}, "x", -1, 0, 1e300, 1e-300, True, [[{}]]], ids=repr)
+def test_no_value_in_a_record_can_end_the_leaderboard(tmp_path, junk):
+    good = record({"FID": 20.0}, by_evaluation_seed={"FID": [19.0, 21.0]})
+    for number, path in enumerate(paths_of(good)):
+        lines = [record({"FID": 25.0}, 500), json.loads(json.dumps(good))]
+        inner = lines[1]
+        for key in path[:-1]:
+            inner = inner[key]
+        if path:
+            inner[path[-1]] = junk
+        else:
+            lines[1] = junk
+        write_run(tmp_path / str(number), [record({"FID": 30.0}, 500, config=config("x")), *lines])
+        found = tables(read([tmp_path / str(number)]).runs, published_figures())
+        for text in (to_csv(found), to_markdown(found), to_html(found)):
+            assert text
+        show(found, published_figures(), Console(file=io.StringIO()))
 
 
 def test_of_a_repeated_iteration_the_later_line_counts(tmp_path):

@@ -299,8 +299,7 @@ def test_gradient_of_match_is_that_of_confuse_up_to_the_sign_and_zero_at_equalit
 
 def test_reals_are_a_constant_of_the_generators_loss():
     term = attached(MultiClassMatch())
-    real, fake = torch.rand(2, N, 3, 2, 2).requires_grad_().unbind()
-    real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
+    real, fake = (torch.rand(N, 3, 2, 2, requires_grad=True) for _ in range(2))
     loss(term, a_step(real, fake), "generator").backward()
     assert real.grad is None
     assert fake.grad is not None

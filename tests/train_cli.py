@@ -1,9 +1,11 @@
 """Helpers to train from settings in a test, in this process or in one of its own."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -37,9 +39,21 @@ def train_here(overrides):
     return train.train(composed(overrides), overrides)
 
 
+def command(words, script="train.py"):
+    """Run a command in this process, as the shell would; returns its exit code."""
+    GlobalHydra.instance().clear()
+    with mock.patch.object(sys, "argv", [script, *words]):
+        try:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+        except SystemExit as stop:
+            return stop.code or 0
+    return 0
+
+
 def start(overrides, script="train.py", **options):
     """Start a command in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": ""}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("HYDRA_FULL_ERROR", None)  # a user has not set it
     return subprocess.Popen(
         [sys.executable, str(ROOT / script), *overrides],
         cwd=ROOT,

@@ -87,7 +87,7 @@ def _svg(curves: list[Curve], axis: str, score: str) -> str:
     vertices = [v for c in curves for v in c.vertices]
     largest = max(getattr(v, axis) for v in vertices) or 1.0
     low, high = min(v.low for v in vertices), max(v.high for v in vertices)
-    logarithmic = low > 0 and high / low >= LOG_FROM
+    logarithmic = low > 1e-9 * high and high / low >= LOG_FROM
     if logarithmic:
         bottom, top = low * (low / high) ** 0.06, high * (high / low) ** 0.02
         y_ticks = _log_ticks(bottom, top)

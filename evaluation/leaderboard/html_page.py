@@ -49,8 +49,8 @@ def to_html(
     return Template((PARTS / "template.html").read_text(encoding="utf-8")).substitute(
         title=escape(title),
         summary=escape(
-            f"{text.count(len(runs), 'run')} in {text.count(len(tables), 'table')}; a table holds one data"
-            " set and one protocol."
+            f"{text.count(len(runs), 'run')} in {text.count(len(tables), 'table')};"
+            " a table holds one data set and one protocol."
         ),
         navigation="".join([*links, '<a href="#compare">compare settings</a>']),
         problems=_problems(list(problems)),
