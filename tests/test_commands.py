@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -30,6 +31,8 @@ TRAIN = [words for words in commands(["train.py"]) if not {"--help", "-m"} & set
 SWEEPS = [words for words in commands(["train.py"]) if "-m" in words]
 SAMPLE = commands(["sample.py"])
 DOWNLOADS = commands(["-m", "datamodules.download"])
+#: Those of the README; docs/leaderboard.md shows all options at once.
+BOARDS = [words for words in commands(["leaderboard.py"]) if words[0] == "outputs"]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,7 @@ def test_commands_are_found():
     assert () in TRAIN
     assert SAMPLE
     assert SWEEPS
+    assert len(BOARDS) == 2
     assert DOWNLOADS
 
 
@@ -89,3 +93,14 @@ def test_sample(words, tmp_path):
 @pytest.mark.parametrize("words", DOWNLOADS, ids=" ".join)
 def test_download_knows_the_data_set(words):
     assert words[0] in FETCHED
+
+
+def test_leaderboard(tmp_path):
+    scored = ["metrics=fd_avatars", "metrics.num_real=64", "metrics.num_fake=64"]
+    train_here([*QUICK, *scored, f"output_dir={tmp_path}/outputs"])
+    for words in BOARDS:
+        paths = [f"{tmp_path}/{word}" for word in words if not word.startswith("--")]
+        options = iter([word for word in words if word.startswith("--")])
+        arguments = [paths[0], *(x for path in paths[1:] for x in (next(options), path))]
+        assert command(arguments, "leaderboard.py") == 0
+        assert all(Path(path).exists() for path in paths)

@@ -76,19 +76,18 @@ def paths_of(value, path=()):
 def test_no_value_in_a_record_can_end_the_leaderboard(tmp_path, junk):
     good = record({"FID": 20.0}, by_evaluation_seed={"FID": [19.0, 21.0]})
     for number, path in enumerate(paths_of(good)):
-        lines = [record({"FID": 25.0}, 500), json.loads(json.dumps(good))]
-        inner = lines[1]
+        line = json.loads(json.dumps(good))
+        inner = line
         for key in path[:-1]:
             inner = inner[key]
         if path:
             inner[path[-1]] = junk
-        else:
-            lines[1] = junk
-        write_run(tmp_path / str(number), [record({"FID": 30.0}, 500, config=config("x")), *lines])
-        found = tables(read([tmp_path / str(number)]).runs, published_figures())
-        for text in (to_csv(found), to_markdown(found), to_html(found)):
-            assert text
-        show(found, published_figures(), Console(file=io.StringIO()))
+        write_run(tmp_path / str(number), [record({"FID": 25.0}, 500), line if path else junk])
+    reading = read([tmp_path])
+    found = tables(reading.runs, published_figures())
+    for text in (to_csv(found), to_markdown(found), to_html(found, (), reading.problems)):
+        assert text
+    show(found, published_figures(), Console(file=io.StringIO()))
 
 
 def test_of_a_repeated_iteration_the_later_line_counts(tmp_path):

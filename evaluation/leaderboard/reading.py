@@ -151,28 +151,29 @@ def _contents(file: Path, problems: list[str]) -> list[dict[str, Any]]:
 def _runs(file: Path, contents: list[dict[str, Any]], problems: list[str]) -> list[Run]:
     """One run if its settings are recorded; else one for each title (images from elsewhere)."""
     points: dict[str, dict[tuple[str, int], Point]] = {}
-    newest: dict[str, dict[str, Any]] = {}
+    runs: dict[str, Run] = {}
     for number, content in enumerate(contents, 1):
         try:
             about = content["run"]
             key = "" if about.get("config") else str(about["title"])
             point = _point(content)
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            runs[key] = _run(file, content)
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             problems.append(f"Record {number} of {file} is left out: it lacks or garbles {error}.")
             continue
-        newest[key] = content
         points.setdefault(key, {})[point.fingerprint, point.iteration] = point
-    return [_run(file, newest[key], list(found.values())) for key, found in points.items()]
+    for key, run in runs.items():
+        for point in sorted(points[key].values(), key=lambda point: point.iteration):
+            run.points.setdefault(point.fingerprint, []).append(point)
+    return list(runs.values())
 
 
-def _run(file: Path, newest: dict[str, Any], points: list[Point]) -> Run:
+def _run(file: Path, newest: dict[str, Any]) -> Run:
+    """A run as its newest record describes it, without points."""
     about = newest["run"]
     config = about.get("config") or {}
     data = about.get("data") or {}
     seed = config.get("seed")
-    by_protocol: dict[str, list[Point]] = {}
-    for point in sorted(points, key=lambda point: point.iteration):
-        by_protocol.setdefault(point.fingerprint, []).append(point)
     title = printable(about.get("title") or file.parent.name)
     return Run(
         folder=file.parent,
@@ -182,7 +183,7 @@ def _run(file: Path, newest: dict[str, Any], points: list[Point]) -> Run:
         seed=seed if isinstance(seed, int) else None,
         settings=flat(config),
         shape=tuple(data.get("shape") or ()),
-        points=by_protocol,
+        points={},
         versions={printable(k): printable(v) for k, v in (newest.get("versions") or {}).items()},
     )
 

@@ -1,0 +1,44 @@
+import math
+
+import pytest
+import torch
+from PIL import Image
+
+from runs.pictures import save_picture, to_uint8
+from sample import slerp, truncate
+
+
+def test_a_grid_shows_every_image_enlarged(tmp_path):
+    images = torch.zeros(6, 3, 32, 32)
+    images[0], images[5] = 1.0, -1.0
+    picture = Image.open(save_picture(images, tmp_path / "grid.png", columns=3))
+    assert picture.size == (3 * 66 + 2, 2 * 66 + 2)
+    assert picture.getpixel((34, 34)) == (255, 255, 255)
+    assert picture.getpixel((2 * 66 + 34, 66 + 34)) == (0, 0, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 16, 16), (100, 2)])
+def test_grey_images_and_points_have_pictures_too(shape, tmp_path):
+    assert save_picture(torch.rand(shape), tmp_path / "a" / "b.png").stat().st_size > 100
+
+
+def test_bytes_are_rounded_and_clamped():
+    assert to_uint8(torch.tensor([-2.0, -1.0, 0.0, 1.0, 3.0])).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_slerp_keeps_the_norm_and_meets_its_ends():
+    a, b = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 3.0])
+    assert torch.allclose(slerp(a, b, torch.tensor(0.0)), a)
+    assert torch.allclose(slerp(a, b, torch.tensor(1.0)), b, atol=1e-6)
+    assert slerp(a, b, torch.tensor(0.5)).norm().item() == pytest.approx(3.0)
+
+
+def test_truncated_latents_follow_the_truncated_normal():
+    latents = truncate(torch.randn(100_000), 1.0)
+    assert latents.abs().max() <= 1
+    density = math.exp(-0.5) / math.sqrt(2 * math.pi)
+    variance = 1 - 2 * density / math.erf(1 / math.sqrt(2))
+    assert latents.var().item() == pytest.approx(variance, rel=0.02)
+    wide = torch.tensor([-1.3, 0.2, 2.0])
+    assert torch.allclose(truncate(wide, 8.0), wide, atol=1e-4)
