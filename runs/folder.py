@@ -1,6 +1,7 @@
 """Where a run lies, and what it says of itself there."""
 
 import itertools
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def write_settings(folder: Path, config: DictConfig, overrides: list[str]) -> No
     """Keep the resolved settings and the command line that led to them."""
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml", resolve=True)
-    (folder / "command.txt").write_text(" ".join(["python train.py", *overrides]) + "\n")
+    (folder / "command.txt").write_text(shlex.join(["python", "train.py", *overrides]) + "\n")
 
 
 def description(config: DictConfig, spec: Any) -> dict[str, Any]:

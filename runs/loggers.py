@@ -32,6 +32,7 @@ class CSVFile(Logger):
                 rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
             self._rows = [row for row in rows if int(row["iteration"]) <= iteration]
         self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
+        self._is_on_disk = False  # until the first row, the file may hold what is to be dropped
 
     @property
     def name(self) -> str:
@@ -55,7 +56,7 @@ class CSVFile(Logger):
             self._write_all()
             return
         self._rows.append(row)
-        if set(row) <= set(self._columns):
+        if self._is_on_disk and set(row) <= set(self._columns):
             with self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
         else:
@@ -70,6 +71,7 @@ class CSVFile(Logger):
             writer.writeheader()
             writer.writerows(self._rows)
         temporary.replace(self.path)
+        self._is_on_disk = True
 
 
 def wandb(save_dir: str, name: str, project: str = "saddlepoint", **options: Any) -> WandbLogger:

@@ -117,11 +117,15 @@ def _published_rows(table: Table, others: list[str], before: int, spreads: int) 
         else:
             value, spread = value + sign + spread, ""
         source = " · ".join(filter(None, (figure.short, figure.note)))
+        # The source stands where terms are, if there is such a column and room for it.
+        terms = before > 1
+        small = f'<small class="{"narrow" if terms else ""}">{escape(source)}</small>'
         cells = [
             _cell("cited", "n thin"),
-            f'<td class="method" title="{escape(figure.citation)}">{escape(figure.method)}'
-            f"<small>{escape(source)}</small></td>",
-            '<td class="terms"></td>' * (before - 1) + "<td></td>",
+            f'<td class="method" title="{escape(figure.citation)}">{escape(figure.method)}{small}'
+            "</td>",
+            *([_cell(f"<small>{escape(source)}</small>", "terms")] * terms),
+            "<td></td>",
             f'<td class="n score" title="{escape(figure.plus_minus)}">{escape(value)}</td>',
             spread,
             *(_cell(_value_and_spread(scores.get(name, "")), "n") for name in others),
