@@ -1,6 +1,6 @@
 """What the shared loop costs: one iteration of the game against the same updates written out.
 
-    python benchmarks/loop.py [--gan sngan] [--iterations 100] [--batch 64]
+    python benchmarks/loop.py [--network resnet] [--iterations 100] [--batch 64] [--n-dis 5]
 
 Both play alternating blocks in this process, on equal networks and equal data; the ratio of the
 medians is printed.
@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
+from torch.utils.data import DataLoader
 
 from gans import GAN
 from runs.build import build_game
@@ -122,7 +123,7 @@ def main() -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(ours, blocks)
+    trainer.fit(ours, DataLoader(blocks, batch_size=None))
     skip = options.iterations // 5
     mine, written = (statistics.median(times[skip:]) for times in (clock.ours, clock.theirs))
     print(
