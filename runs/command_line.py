@@ -14,11 +14,12 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from errors import UserError
+from runs.settings import flat
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -96,17 +97,4 @@ def known_settings(config_name: str = "train") -> list[str]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(config_name)
     groups = [path.name for path in CONF.iterdir() if path.is_dir()]
-    return sorted({*groups, *flat(config)})
-
-
-def flat(config: DictConfig | dict, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested settings to ``{"gan.n_dis": 5, ...}``."""
-    if isinstance(config, DictConfig):
-        config = OmegaConf.to_container(config)
-    leaves: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            leaves |= flat(value, f"{prefix}{key}.")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
+    return sorted({*groups, *flat(OmegaConf.to_container(config))})

@@ -9,15 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from errors import UserError
 from runs import checkpoint
-from runs.command_line import flat
-
-#: Settings that say where and how a run is carried out, not what is trained.
-HARMLESS = (
-    *("trainer", "logger", "metrics", "output_dir", "data_dir", "run_name", "ckpt", "debug"),
-    *("allow_changes", "sample_every", "score_every", "checkpoint_every", "gan.log_every"),
-    *("datamodule.root", "datamodule.path", "datamodule.resident", "datamodule.resident_mb"),
-    *("datamodule.num_workers", "datamodule.cache_dir"),
-)
+from runs.settings import HARMLESS, flat, is_under
 
 
 class Resumption(NamedTuple):
@@ -86,8 +78,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, An
     return {
         key: (old.get(key), new.get(key))
         for key in sorted({*old, *new})
-        if old.get(key) != new.get(key)
-        and not any(key == name or key.startswith(f"{name}.") for name in HARMLESS)
+        if old.get(key) != new.get(key) and not is_under(key, HARMLESS)
     }
 
 

@@ -9,16 +9,11 @@ from typing import Any
 
 from evaluation.leaderboard.published import Figure
 from evaluation.leaderboard.reading import Point, Run, Score
+from runs.settings import HARMLESS, is_under
 
 #: Settings that say which repetition a run is, or where and how it is carried out; runs that differ
 #: in these alone are one row.
-REPETITION = (
-    *("seed", "gan.seed", "trainer", "logger", "metrics", "protocol", "output_dir", "data_dir"),
-    *("run_name", "ckpt", "debug", "allow_changes", "sample_every", "score_every"),
-    *("checkpoint_every", "gan.log_every", "datamodule.root", "datamodule.path"),
-    *("datamodule.resident", "datamodule.resident_mb", "datamodule.num_workers"),
-    "datamodule.cache_dir",
-)
+REPETITION = (*HARMLESS, "seed", "gan.seed", "protocol")
 
 #: Scores that can lead a table where there is no Frechet distance, and whether larger is better.
 LEADING = {
@@ -195,7 +190,7 @@ def identity(run: Run) -> str:
 
 def is_repetition(key: str) -> bool:
     """Whether a setting tells repetitions of a run apart and not what is trained."""
-    return any(key == name or key.startswith(f"{name}.") for name in REPETITION)
+    return is_under(key, REPETITION)
 
 
 def larger_is_better(score: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import UserError
+from runs.settings import flat
 
 FILE_NAME = "records.jsonl"
 NEWEST_SCHEMA = 1
@@ -237,14 +238,3 @@ def _optional(value: Any) -> float | None:
 def printable(value: Any) -> str:
     """Text without control, direction and line-breaking characters, which would garble a table."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested settings to ``{"gan.n_dis": 5, ...}``."""
-    leaves: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            leaves |= flat(value, f"{prefix}{key}.")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
