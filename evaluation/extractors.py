@@ -43,10 +43,16 @@ class Extractor(nn.Module):
     weights_hash: str = ""
     has_logits: bool = False
 
-    @property
-    def frechet_name(self) -> str:
-        """Name of the Frechet distance between its features; FID is kept for the 2015 Inception."""
-        return f"FD/{self.name}"
+    def score_name(self, name: str) -> str:
+        """Name of a score on its features: ``name`` alone is kept for the 2015 Inception.
+
+        FID and KID lose the letter that stands for Inception.
+        """
+        return f"{name.replace('FID', 'FD').replace('KID', 'KD')}/{self.name}"
+
+    def gives_logits(self) -> bool:
+        """Whether class probabilities will be available; known after `check`, before `load`."""
+        return self.has_logits
 
     def check(self) -> None:
         """Find out whether the weights are there, in less time than loading them takes.
@@ -81,6 +87,10 @@ class RawValues(Extractor):
 
     name = "raw"
     quantisation = "none"
+
+    def score_name(self, name: str) -> str:
+        """FD/raw for the distance; what counts modes needs no extractor's name."""
+        return super().score_name(name) if "FID" in name or "KID" in name else name
 
     def quantise(self, images: Tensor) -> Tensor:
         """Coordinates are not quantised."""

