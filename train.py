@@ -1,6 +1,7 @@
 """Train a GAN: compose, fit, score, record.
 
-Returns the last score, so that any Hydra sweeper can drive it.
+Returns the last score, under the full protocol where there is one, so that any Hydra sweeper can
+drive it.
 """
 
 import logging
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 from errors import UserError
 from evaluation.callback import ScoreCallback
 from runs import command_line
+from runs.best import BestCheckpoints, FinalScores
 from runs.build import build_game
 from runs.checkpoint import LAST
 from runs.checkpoints import Checkpoints
@@ -70,9 +72,12 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
         run={"title": name, **about},
         seconds_before=seconds_before,
     )
-    scores.check(data)
     header = {**about, "overrides": overrides}
     checkpoints = Checkpoints(folder / LAST, config.checkpoint_every, header, seconds_before)
+    best = BestCheckpoints(scores, checkpoints, config.keep_best)
+    final = FinalScores(instantiate(config.protocol, _convert_="all"), scores, best)
+    scores.check(data)
+    final.check(data)
     status = StatusLine(console)
     samples = SampleGrids(folder / "samples", config.sample_every)
     loggers = [CSVFile(folder / "metrics.csv", game.iteration)]
@@ -82,7 +87,7 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
         config.trainer,
         max_epochs=1,  # an epoch of the trainer is the whole run
         logger=loggers,
-        callbacks=[scores, samples, checkpoints, status],
+        callbacks=[scores, samples, best, checkpoints, final, status],
         limit_val_batches=0,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -104,10 +109,12 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
             seconds=checkpoints.seconds,
             scores=scores.last_scores,
             first_scores=scores.history[0]["scores"] if scores.history else {},
+            final_scores=final.results,
             notes=scores.notes,
             stopped_by=checkpoints.stopped_by,
         )
-    return next(iter(scores.last_scores.values()), None)
+    full = final.results.get(game.iteration)
+    return next(iter((full.means if full else scores.last_scores).values()), None)
 
 
 def _check(config: DictConfig) -> None:

@@ -1,61 +1,56 @@
-"""Which score to show while training, when nobody has said."""
+"""Which protocol to score under, when nobody has said."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from evaluation.extractors import AvatarClassifier, RawValues
-from evaluation.inception import InceptionV3Compat
+from evaluation import protocols
+from evaluation.evaluator import Evaluator, NoScores
 from evaluation.inception_weights import find_inception_weights, ways_to_get_inception_weights
 from evaluation.ranks import from_first_rank
-from evaluation.score import FrechetScore, NoScore
 
 
-class AutomaticScore:
-    """Chooses a score that the data and this machine allow, when it gets to know them.
+class AutomaticScores:
+    """Chooses a protocol that the data and this machine allow, when it gets to know them.
 
     Args:
-        seed: of the score chosen.
-        cache_dir: for statistics of real images that take long to compute.
+        cache_dir: for what is known of real images and takes long to compute.
     """
 
-    name: str | None = None
-
-    def __init__(self, seed: int = 0, cache_dir: str | Path | None = None) -> None:
-        self.seed = seed
+    def __init__(self, cache_dir: str | Path | None = None) -> None:
         self.cache_dir = cache_dir
 
-    def check(self, data: Any) -> None:
+    def check(self, data: Any, fakes: int | None = None) -> None:
         """What is missing is not chosen."""
 
-    def prepare(self, data: Any, device: torch.device | str = "cpu") -> FrechetScore | NoScore:
-        """Choose a score and prepare it; nothing is downloaded.
+    def prepare(
+        self, data: Any, device: torch.device | str = "cpu", **options: Any
+    ) -> Evaluator | NoScores:
+        """Choose a protocol and prepare it; nothing is downloaded.
 
         Returns:
-            The score to use; its ``note`` says what a user can do to get a better one.
+            What to use; its ``note`` says what a user can do to get a better one.
         """
-        return self.choose(data.spec, torch.device(device)).prepare(data, device)
+        return self.choose(data, torch.device(device)).prepare(data, device, **options)
 
-    def choose(self, spec: Any, device: torch.device) -> FrechetScore | NoScore:
-        """The score for data of this kind."""
+    def choose(self, data: Any, device: torch.device) -> Evaluator | NoScores:
+        """What suits data of this kind."""
+        spec = data.spec
         if len(spec.shape) == 1:
-            return FrechetScore(RawValues(), num_fake=10_000, batch_size=2000, seed=self.seed)
+            if getattr(data, "mode_centres", None) is not None:
+                return protocols.named("modes")
+            return protocols.named("modes", scores={"fid": {}})
         # A folder of a user's own may have this name, but not these attributes.
         if spec.name == "avatars" and spec.attributes and spec.shape == (3, 32, 32):
-            return FrechetScore(AvatarClassifier(), num_fake=5000, batch_size=250, seed=self.seed)
-        # The first rank decides for all: they compute the score together.
+            return protocols.named("quick")
+        # The first rank decides for all: they compute the scores together.
         if from_first_rank(find_inception_weights() is None):
-            return NoScore(f"No FID: {ways_to_get_inception_weights()}.")
+            return NoScores(f"No FID: {ways_to_get_inception_weights()}.")
         if device.type == "cpu":
-            return NoScore(
+            return NoScores(
                 "No FID on a CPU unless metrics=fid10k asks for it: Inception takes about 0.1 s an"
                 " image."
             )
-        return FrechetScore(
-            InceptionV3Compat(download=False),
-            num_real=min(10_000, spec.num_items),
-            num_fake=10_000,
-            seed=self.seed,
-            cache_dir=self.cache_dir,
-        )
+        fewer = {} if spec.num_items >= 10_000 else {"num_real": spec.num_items}
+        return protocols.named("fid10k", download=False, cache_dir=self.cache_dir, **fewer)

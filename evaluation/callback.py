@@ -1,28 +1,32 @@
 """Scores while training, and at the end; training never notices."""
 
 import contextlib
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
-from torch import Tensor, nn
+from torch import nn
 
+from evaluation.evaluator import ConstantImagesError
+from evaluation.fakes import GeneratorFakes
 from evaluation.record import FILE_NAME, append_record, make_record, read_records
+
+log = logging.getLogger(__name__)
 
 
 class ScoreCallback(pl.Callback):
     """Scores the generator every so often and after the last iteration.
 
     The module that is trained has ``iteration`` and ``iterations`` (finished and all), ``kimg``,
-    and ``sample(n, start=..., seed=...)``, which gives float images in [-1, 1] that depend on their
-    positions alone; ``moving_average`` is None if the raw weights are sampled.
+    and what `evaluation.fakes.GeneratorFakes` wants of a game.
 
     Args:
-        metrics: what to compute: objects of `evaluation.score` or `evaluation.automatic`.
+        evaluator: an object of `evaluation.evaluator` or `evaluation.automatic`.
         every: iterations between scores; None scores only at the end.
         folder: of the run; gets ``records.jsonl``.
         run: what records say was trained: method, data, settings; plain values.
@@ -30,19 +34,19 @@ class ScoreCallback(pl.Callback):
 
     Attributes:
         last_scores: {name: value}, empty before the first.
-        history: records of this run so far, those of earlier processes included.
+        history: records of this run under this protocol, those of earlier processes included.
         notes: what a user should know about the choice of scores.
     """
 
     def __init__(
         self,
-        metrics: Any | Sequence[Any],
+        evaluator: Any,
         every: int | None,
         folder: str | Path,
         run: dict[str, Any] | None = None,
         seconds_before: float = 0.0,
     ) -> None:
-        self.metrics = list(metrics) if isinstance(metrics, Sequence) else [metrics]
+        self.evaluator = evaluator
         self.every = every
         self.path = Path(folder) / FILE_NAME
         self.run = run or {}
@@ -60,8 +64,7 @@ class ScoreCallback(pl.Callback):
         Raises:
             UserError: weights of an extractor, or images, are missing.
         """
-        for metric in self.metrics:
-            metric.check(data)
+        self.evaluator.check(data)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Get ready: whatever is missing for a score shows now, not hours later.
@@ -70,10 +73,16 @@ class ScoreCallback(pl.Callback):
             UserError: as `check` does.
         """
         with untouched(pl_module):
-            self.metrics = [m.prepare(trainer.datamodule, pl_module.device) for m in self.metrics]
-        self.notes = [metric.note for metric in self.metrics if metric.note]
-        earlier = read_records(self.path)
-        self.history = [r for r in earlier if r["iteration"] <= pl_module.iteration]
+            self.evaluator = self.evaluator.prepare(trainer.datamodule, pl_module.device)
+        self.notes = [self.evaluator.note] if self.evaluator.note else []
+        protocol = self.evaluator.protocol_for(GeneratorFakes(pl_module))
+        self.history = [
+            record
+            for record in read_records(self.path)
+            if record["iteration"] <= pl_module.iteration
+            and protocol is not None
+            and record["fingerprint"] == protocol.fingerprint
+        ]
         for record in self.history:
             self.last_scores |= record["scores"]
 
@@ -89,42 +98,41 @@ class ScoreCallback(pl.Callback):
         if due or pl_module.iteration == pl_module.iterations:
             self.score(trainer, pl_module)
 
+    @property
+    def seconds(self) -> float:
+        """Wall-clock of the run so far, over all its processes."""
+        return self.seconds_before + time.monotonic() - self._start
+
     def score(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
-        """Score now; log and record the result.
+        """Score now; log and record the result, if there is one.
 
         Raises:
             UserError: the generator's images or their features are not finite.
         """
-        for metric in self.metrics:
+        try:
             with untouched(pl_module):
-                scores = metric.score(_sampler(pl_module, metric))
-            if not scores:
-                continue
-            self.last_scores |= scores
-            for logger in trainer.loggers:
-                logger.log_metrics(scores, step=pl_module.iteration)
-            raw = getattr(pl_module, "moving_average", None) is None
-            record = make_record(
-                scores,
-                metric.protocol_for("raw" if raw else "ema"),
-                iteration=pl_module.iteration,
-                kimg=pl_module.kimg,
-                seconds=self.seconds_before + time.monotonic() - self._start,
-                run=self.run,
-                device=pl_module.device,
-                devices=trainer.world_size,
-            )
-            self.history.append(record)
-            if trainer.is_global_zero:
-                append_record(self.path, record)
-        return self.last_scores
-
-
-def _sampler(pl_module: pl.LightningModule, metric: Any) -> Any:
-    def sample(n: int, start: int) -> Tensor:
-        return pl_module.sample(n, start=start, seed=metric.seed)
-
-    return sample
+                scores = self.evaluator.score(GeneratorFakes(pl_module))
+        except ConstantImagesError as error:
+            log.warning("Iteration %d has no score. %s", pl_module.iteration, error)
+            return {}
+        if not scores.means:
+            return {}
+        self.last_scores |= scores.means
+        for logger in trainer.loggers:
+            logger.log_metrics(scores.means, step=pl_module.iteration)
+        record = make_record(
+            scores,
+            iteration=pl_module.iteration,
+            kimg=pl_module.kimg,
+            seconds=self.seconds,
+            run=self.run,
+            device=pl_module.device,
+            devices=trainer.world_size,
+        )
+        self.history.append(record)
+        if trainer.is_global_zero:
+            append_record(self.path, record)
+        return scores.means
 
 
 @contextlib.contextmanager

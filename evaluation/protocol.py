@@ -7,7 +7,13 @@ from importlib.metadata import version
 from typing import Any
 
 #: Raised whenever a change of this package moves a score.
-DEFINITION = 1
+DEFINITION = 2
+
+#: What the features of the real images depend on.
+REAL_SIDE = (
+    *("dataset", "dataset_digest", "num_real", "extractor", "extractor_hash", "resize"),
+    *("quantisation", "jpeg", "versions"),
+)
 
 
 def library_versions() -> dict[str, str]:
@@ -38,10 +44,15 @@ class Protocol:
         extractor_hash: of its weights; "" if it has none.
         resize: how images reach the extractor's size.
         quantisation: how float images become the extractor's input.
-        seed: key of the choice of reals and of the generated images.
-        generator: "ema" (moving average of the weights) or "raw".
-        batch_norm: "eval", with running statistics.
+        scores: {metric: options that move it}.
+        seeds: keys of the generated images, one evaluation each; the first also of the choice of
+            reals.
+        stretch: "" or "set": generated images stretched to the full range, over all of them.
+        jpeg: quality of a round trip through JPEG on both sides; None without.
+        generator: "ema" (moving average of the weights), "raw", or "images" from elsewhere.
+        batch_norm: "eval", with running statistics, or "batch of 64", with those of a batch.
         versions: of the libraries that a score depends on.
+        name: under conf/protocol, if it is one of those unchanged; moves nothing.
     """
 
     dataset: str
@@ -52,22 +63,31 @@ class Protocol:
     extractor_hash: str
     resize: str
     quantisation: str
-    seed: int
+    scores: dict[str, dict[str, Any]]
+    seeds: tuple[int, ...]
+    stretch: str = ""
+    jpeg: int | None = None
     generator: str = "ema"
     batch_norm: str = "eval"
     versions: dict[str, str] = field(default_factory=library_versions)
+    name: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for records."""
-        return asdict(self)
+        return {**asdict(self), "seeds": list(self.seeds)}
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal protocols."""
-        return fingerprint(self.as_dict())
+        """Equal for equal protocols, whatever they are called."""
+        return fingerprint({k: v for k, v in self.as_dict().items() if k != "name"})
 
-    @property
-    def real_side_fingerprint(self) -> str:
-        """Equal where the real images have equal features."""
-        generated = ("num_fake", "generator", "batch_norm")
-        return fingerprint({k: v for k, v in self.as_dict().items() if k not in generated})
+    def real_side_fingerprint(self, collector: str, all_reals: bool) -> str:
+        """Equal where a collector of this name holds the same of the real images.
+
+        Args:
+            collector: its name.
+            all_reals: whether all real images are used, so that no seed chooses.
+        """
+        values = {k: v for k, v in self.as_dict().items() if k in REAL_SIDE}
+        seed = None if all_reals else self.seeds[0]
+        return fingerprint(values | {"collector": collector, "seed": seed})

@@ -3,10 +3,11 @@
 A record holds
 
     schema      version of this layout
-    scores      {name: value}
+    scores      {name: value}, the mean where several evaluation seeds were used
+    by_evaluation_seed  {name: values in the order of the protocol's seeds}, with several seeds
     protocol    what the values mean, see `evaluation.protocol.Protocol`
     fingerprint of the protocol; only records with the same one are compared
-    iteration   finished iterations
+    iteration   finished iterations; null, as the next two, for images from elsewhere
     kimg        thousands of real images shown
     seconds     wall-clock of the run, over all its interruptions
     run         what was trained, as the caller says: method, data, settings
@@ -29,7 +30,7 @@ from typing import Any
 
 import torch
 
-from evaluation.protocol import Protocol
+from evaluation.evaluator import Scores
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,11 @@ LIBRARIES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "torch-
 
 
 def make_record(
-    scores: dict[str, float],
-    protocol: Protocol,
+    scores: Scores,
     *,
-    iteration: int,
-    kimg: float,
-    seconds: float,
+    iteration: int | None,
+    kimg: float | None,
+    seconds: float | None,
     run: dict[str, Any],
     device: torch.device,
     devices: int = 1,
@@ -52,12 +52,13 @@ def make_record(
     """Put a record together; see the top of this file."""
     return {
         "schema": SCHEMA,
-        "scores": scores,
-        "protocol": protocol.as_dict(),
-        "fingerprint": protocol.fingerprint,
+        "scores": scores.means,
+        **({"by_evaluation_seed": scores.by_seed} if scores.by_seed else {}),
+        "protocol": scores.protocol.as_dict(),
+        "fingerprint": scores.protocol.fingerprint,
         "iteration": iteration,
         "kimg": kimg,
-        "seconds": round(seconds, 3),
+        "seconds": None if seconds is None else round(seconds, 3),
         "run": run,
         "hardware": hardware(device, devices),
         "versions": versions(),

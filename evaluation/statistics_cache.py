@@ -14,8 +14,7 @@ import re
 from pathlib import Path
 
 import torch
-
-from evaluation.frechet import FeatureStatistics
+from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +27,8 @@ def path_of(folder: Path, dataset: str, fingerprint: str) -> Path:
     return folder / f"{readable}-{fingerprint}.statistics"
 
 
-def read(path: Path, fingerprint: str) -> FeatureStatistics | None:
-    """Statistics as `write` left them; None if they are not there or damaged."""
+def read(path: Path, fingerprint: str) -> dict[str, Tensor] | None:
+    """A collector's state as `write` left it; None if it is not there or damaged."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -41,15 +40,15 @@ def read(path: Path, fingerprint: str) -> FeatureStatistics | None:
     if digest == hashlib.sha256(payload).digest():
         stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         if stored["fingerprint"] == fingerprint:
-            return FeatureStatistics.from_state(stored["state"])
+            return stored["state"]
     log.warning("The cached statistics in %s are damaged and are computed anew", path)
     return None
 
 
-def write(path: Path, fingerprint: str, statistics: FeatureStatistics) -> None:
-    """Keep statistics; where that is impossible the next run computes them again."""
+def write(path: Path, fingerprint: str, state: dict[str, Tensor]) -> None:
+    """Keep a collector's state; where that is impossible the next run computes them again."""
     payload = io.BytesIO()
-    torch.save({"fingerprint": fingerprint, "state": statistics.state()}, payload)
+    torch.save({"fingerprint": fingerprint, "state": state}, payload)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -61,8 +61,14 @@ class Checkpoints(pl.Callback):
             self.write(trainer, game)
         trainer.should_stop = trainer.should_stop or stop
 
-    def write(self, trainer: pl.Trainer, game: Game) -> None:
-        """Write the checkpoint, unless the game has diverged: the last good one is kept."""
+    def write(self, trainer: pl.Trainer, game: Game, path: Path | None = None) -> None:
+        """Write the checkpoint, unless the game has diverged: the last good one is kept.
+
+        Args:
+            trainer: plays the game.
+            game: what is written.
+            path: where to; ``last.ckpt`` by default.
+        """
         game.read_losses()
         if not torch.stack([torch.isfinite(p).all() for p in game.parameters()]).all():
             raise DivergedError(
@@ -71,7 +77,7 @@ class Checkpoints(pl.Callback):
             )
         if trainer.is_global_zero:
             content = {**self.header, "game": game.state(), "seconds": self.seconds}
-            checkpoint.save(self.path, content)
+            checkpoint.save(path or self.path, content)
 
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
         """Give the signals back."""

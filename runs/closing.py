@@ -1,6 +1,6 @@
 """The closing screen: what was trained, how good it is, and where everything lies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from evaluation.evaluator import Scores
 from gans import Game
 
 
@@ -20,6 +21,7 @@ def closing_screen(
     seconds: float,
     scores: dict[str, float],
     first_scores: dict[str, float],
+    final_scores: Mapping[int, Scores] | None = None,
     notes: Sequence[str] = (),
     stopped_by: str | None = None,
 ) -> None:
@@ -33,6 +35,7 @@ def closing_screen(
         seconds: wall-clock of the whole run.
         scores: the last ones.
         first_scores: the ones they began with, for comparison.
+        final_scores: {iteration: those under the full protocol}.
         notes: what a user should know about the scores.
         stopped_by: the signal that ended the run early, if one did.
     """
@@ -55,6 +58,10 @@ def closing_screen(
         first = first_scores.get(name, score)
         change = f"  (from {first:.4g})" if first != score else ""
         table.add_row(name, f"{score:.4g}{change}")
+    for iteration, final in (final_scores or {}).items():
+        protocol = final.protocol.name or final.protocol.fingerprint[:8]
+        values = ", ".join(f"{name} {value:.4g}" for name, value in final.means.items())
+        table.add_row(f"{protocol}, iteration {iteration:,}", values)
     for note in notes:
         table.add_row("note", note)
     for what, path in (

@@ -5,7 +5,18 @@ from typing import Any
 
 #: Settings that say where and how a run is carried out, not what is trained.
 HARMLESS = (
-    *("trainer", "logger", "metrics", "output_dir", "data_dir", "run_name", "ckpt", "debug"),
+    *(
+        "trainer",
+        "logger",
+        "metrics",
+        "protocol",
+        "keep_best",
+        "output_dir",
+        "data_dir",
+        "run_name",
+        "ckpt",
+        "debug",
+    ),
     *("allow_changes", "sample_every", "score_every", "checkpoint_every", "gan.log_every"),
     *("datamodule.root", "datamodule.path", "datamodule.resident", "datamodule.resident_mb"),
     *("datamodule.num_workers", "datamodule.cache_dir"),

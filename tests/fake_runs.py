@@ -23,13 +23,13 @@ def protocol(dataset="cifar10", name=None, **changes):
         "extractor_hash": "abc",
         "resize": "bilinear to 299x299",
         "quantisation": "round(clamp((x + 1) / 2, 0, 1) * 255)",
-        "seed": 0,
+        "scores": {"fid": {}},
+        "seeds": (0,),
         "generator": "raw",
         "versions": {"torch": "2.11", "torch-fidelity": "0.4.0"},
     }
     about = Protocol(**(values | changes))
-    named = {} if name is None else {"name": name}
-    return {**named, **about.as_dict()}, about.fingerprint
+    return {**about.as_dict(), "name": name}, about.fingerprint
 
 
 def config(method="sngan", terms=(), seed=0, iterations=100_000, **settings):

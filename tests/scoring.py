@@ -34,6 +34,7 @@ class PlainData:
             name=name,
             shape=tuple(items.shape[1:]),
             num_items=len(items),
+            classes=(),
             digest=str(int(items.double().sum())),
         )
 
@@ -53,3 +54,26 @@ def sample(n, start):
     return torch.stack(
         [torch.rand(1, 4, 4, generator=keyed_generator("fake", k)) for k in range(start, start + n)]
     )
+
+
+class Sampled:
+    """Fakes of a function ``sample(n, start)``."""
+
+    kind, count = "raw", None
+
+    def __init__(self, function=sample):
+        self.function = function
+        self.seeds = []
+
+    def batches(self, positions, batch_size, seed, batch_norm="eval"):
+        self.seeds.append(seed)
+        for start in range(positions.start, positions.stop, batch_size):
+            n = min(batch_size, positions.stop - start)
+            yield self.function(n, start), torch.zeros(n, dtype=torch.long)
+
+
+def evaluator(**settings):
+    """Frechet distance of the means of 2 x 2 blocks."""
+    from evaluation.evaluator import Evaluator
+
+    return Evaluator(Pixels(), **({"scores": {"fid": {}}} | settings))

@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from train_cli import QUICK, ROOT, command, composed, train_here
 
+import evaluate
 import sample
 from datamodules.download import DOWNLOADS as FETCHED
 from errors import UserError
@@ -30,6 +31,7 @@ def commands(script):
 TRAIN = [words for words in commands(["train.py"]) if not {"--help", "-m"} & set(words)]
 SWEEPS = [words for words in commands(["train.py"]) if "-m" in words]
 SAMPLE = commands(["sample.py"])
+EVALUATE = commands(["evaluate.py"])
 DOWNLOADS = commands(["-m", "datamodules.download"])
 #: Those of the README; docs/leaderboard.md shows all options at once.
 BOARDS = [words for words in commands(["leaderboard.py"]) if words[0] == "outputs"]
@@ -50,6 +52,7 @@ def test_commands_are_found():
     assert () in TRAIN
     assert SAMPLE
     assert SWEEPS
+    assert any("images=A" in words for words in EVALUATE)
     assert len(BOARDS) == 2
     assert DOWNLOADS
 
@@ -86,8 +89,25 @@ def test_sweep(words, tmp_path):
 def test_sample(words, tmp_path):
     gan = ["gan=cgan_pd", "network=lite"] if "what=classes" in words else []
     train_here([*gan, *QUICK, f"output_dir={tmp_path}"])
-    picture = sample.sample(composed([*words, f"output_dir={tmp_path}"], "sample"))
+    few = ["num_real=200", "num_fake=200", f"output_dir={tmp_path}"]
+    picture = sample.sample(composed([*words, *few], "sample"))
     assert picture.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("words", EVALUATE, ids=" ".join)
+def test_evaluate(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = composed([*words, f"output_dir={tmp_path}"], "evaluate")
+    if config.run:
+        train_here([*QUICK, f"output_dir={tmp_path}"])
+        few = ["protocol.num_real=64", "protocol.num_fake=64"]
+        config = composed([*words, *few, f"output_dir={tmp_path}"], "evaluate")
+        assert evaluate.evaluate(config).means
+        return
+    # Images, and the weights of Inception, are not here: it says what is missing.
+    with pytest.raises(UserError, match=r"A|samples\.zip|cifar"):
+        evaluate.evaluate(config)
+    assert not list(tmp_path.rglob("records.jsonl"))
 
 
 @pytest.mark.parametrize("words", DOWNLOADS, ids=" ".join)
@@ -96,7 +116,7 @@ def test_download_knows_the_data_set(words):
 
 
 def test_leaderboard(tmp_path):
-    scored = ["metrics=fd_avatars", "metrics.num_real=64", "metrics.num_fake=64"]
+    scored = ["metrics=quick", "metrics.num_real=64", "metrics.num_fake=64"]
     train_here([*QUICK, *scored, f"output_dir={tmp_path}/outputs"])
     for words in BOARDS:
         paths = [f"{tmp_path}/{word}" for word in words if not word.startswith("--")]

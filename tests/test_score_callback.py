@@ -4,7 +4,7 @@ import math
 import pytest
 import pytorch_lightning as pl
 import torch
-from scoring import Pixels, images
+from scoring import Pixels, evaluator, images
 from torch import nn
 
 from datamodules.base import DataModule
@@ -12,10 +12,10 @@ from datamodules.pixels import to_uint8
 from datamodules.source import Samples
 from errors import UserError
 from evaluation.callback import ScoreCallback
+from evaluation.evaluator import NoScores
 from evaluation.frechet import FeatureStatistics, frechet_distance
 from evaluation.protocol import Protocol
 from evaluation.record import SCHEMA, append_record, commit, read_records
-from evaluation.score import FrechetScore, NoScore
 from randomness import keyed_generator
 
 
@@ -40,6 +40,7 @@ class Playing(pl.LightningModule):
         self.generator = nn.Sequential(
             nn.Linear(4, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 16), nn.Tanh()
         )
+        self.sampled_generator = self.generator
         self.frozen = nn.BatchNorm1d(4).eval()
         self.seeds = []
 
@@ -54,13 +55,16 @@ class Playing(pl.LightningModule):
     def configure_optimizers(self):
         return torch.optim.Adam(self.generator.parameters(), 0.01)
 
-    @torch.no_grad()
-    def sample(self, n, *, start, seed):
+    def latents_at(self, start, n, seed):
         self.seeds.append(seed)
+        z = [torch.randn(4, generator=keyed_generator(seed, k)) for k in range(start, start + n)]
+        return torch.stack(z), torch.zeros(n, dtype=torch.long)
+
+    @torch.no_grad()
+    def sample(self, *, latents, labels):
         torch.rand(3)  # a careless draw from the global generator
         self.eval()  # and modes left changed
-        z = [torch.randn(4, generator=keyed_generator(seed, k)) for k in range(start, start + n)]
-        return self.generator(torch.stack(z)).view(-1, 1, 4, 4)
+        return self.generator(latents).view(-1, 1, 4, 4)
 
 
 class Metrics(pl.loggers.logger.DummyLogger):
@@ -73,7 +77,7 @@ class Metrics(pl.loggers.logger.DummyLogger):
 
 
 def score(**settings):
-    return FrechetScore(Pixels(), **{"num_fake": 20, "batch_size": 7, "seed": 3, **settings})
+    return evaluator(**{"num_fake": 20, "batch_size": 7, "seeds": [3], **settings})
 
 
 def fit(module, *callbacks, loggers=()):
@@ -110,23 +114,27 @@ def test_scores_every_so_often_and_at_the_end(tmp_path):
 
     real, fakes = FeatureStatistics(), FeatureStatistics()
     real.update(Pixels()(images(40, 1)).features)
-    fakes.update(Pixels()(to_uint8(module.sample(20, start=0, seed=3))).features)
+    fakes.update(
+        Pixels()(
+            to_uint8(module.sample(latents=module.latents_at(0, 20, 3)[0], labels=None))
+        ).features
+    )
     expected = frechet_distance(real, fakes)
     assert callback.last_scores["FD/pixels"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("every", "iterations"), [(None, [6]), (3, [3, 6]), (10, [6])])
 def test_every(every, iterations, tmp_path):
-    callback = ScoreCallback([score()], every, tmp_path)
+    callback = ScoreCallback(score(), every, tmp_path)
     fit(Playing(), callback)
     assert [record["iteration"] for record in callback.history] == iterations
 
 
 def test_training_is_untouched(tmp_path):
     alone = fit(Playing())
-    callback = ScoreCallback([score(), score(num_real=30)], 2, tmp_path)
+    callback = ScoreCallback(score(batch_norm="batch", num_fake=64), 2, tmp_path)
     scored = fit(Playing(), callback)
-    assert len(callback.history) == 6
+    assert len(callback.history) == 3
     for name, tensor in alone.state_dict().items():
         assert torch.equal(scored.state_dict()[name], tensor), name
 
@@ -167,6 +175,16 @@ def test_moving_average_is_named_in_the_protocol(tmp_path):
     assert callback.history[0]["protocol"]["generator"] == "ema"
 
 
+def test_collapsed_generator_has_no_score_and_trains_on(tmp_path, caplog):
+    class Collapsed(Playing):
+        def sample(self, *, latents, labels):
+            return torch.zeros(len(latents), 1, 4, 4)
+
+    callback = ScoreCallback(score(), 2, tmp_path)
+    assert fit(Collapsed(), callback).iteration == 6
+    assert callback.history == [] and "Iteration 2 has no score" in caplog.text
+
+
 def test_resumed_run_keeps_its_history(tmp_path):
     first = ScoreCallback(score(), 2, tmp_path)
     fit(Playing(), first)
@@ -180,7 +198,7 @@ def test_resumed_run_keeps_its_history(tmp_path):
 
 
 def test_no_score(tmp_path):
-    callback = ScoreCallback(NoScore("No FID: no weights."), 2, tmp_path)
+    callback = ScoreCallback(NoScores("No FID: no weights."), 2, tmp_path)
     fit(Playing(), callback)
     assert callback.history == [] and callback.last_scores == {}
     assert callback.notes == ["No FID: no weights."]

@@ -23,6 +23,7 @@ QUICK = [
     "sample_every=1000",
     "checkpoint_every=2",
     "metrics=none",
+    "protocol=none",
     "trainer=cpu",
 ]
 

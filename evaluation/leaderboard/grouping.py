@@ -9,24 +9,12 @@ from typing import Any
 
 from evaluation.leaderboard.published import Figure
 from evaluation.leaderboard.reading import Point, Run, Score
+from evaluation.score_names import is_frechet, is_spread, larger_is_better, ranking
 from runs.settings import HARMLESS, is_under
 
 #: Settings that say which repetition a run is, or where and how it is carried out; runs that differ
 #: in these alone are one row.
-REPETITION = (*HARMLESS, "seed", "gan.seed", "protocol")
-
-#: Scores that can lead a table where there is no Frechet distance, and whether larger is better.
-LEADING = {
-    "KID": False,
-    "kl": False,
-    "modes": True,
-    "high_quality": True,
-    "IS": True,
-    "precision": True,
-    "recall": True,
-    "density": True,
-    "coverage": True,
-}
+REPETITION = (*HARMLESS, "seed", "gan.seed")
 
 
 @dataclass(frozen=True)
@@ -150,7 +138,8 @@ class Table:
         """Scores beside the one that ranks: IS, KID, then what else there is."""
         first = ("IS", "KID")
         found = {name for row in self.rows for e in row.entries for name in e.point.scores}
-        shown = {name for name in found if name != self.score and not _is_frechet(name)}
+        hidden = {name for name in found if is_frechet(name) or is_spread(name)}
+        shown = found - hidden - {self.score}
         return [*(n for n in first if n in shown), *sorted(shown.difference(first))]
 
 
@@ -193,11 +182,6 @@ def is_repetition(key: str) -> bool:
     return is_under(key, REPETITION)
 
 
-def larger_is_better(score: str) -> bool:
-    """Direction of a score."""
-    return not _is_frechet(score) and LEADING.get(score, False)
-
-
 def series(run: Run, table: Table) -> list[Point]:
     """Points of a run that belong to a table, in the order of iterations."""
     return _series(run).get((_protocol_key(table.fingerprint, table.protocol), table.score), [])
@@ -208,7 +192,7 @@ def _series(run: Run) -> dict[tuple[str, str], list[Point]]:
     found: dict[tuple[str, str], list[Point]] = {}
     for points in run.points.values():
         for point in points:
-            for score in _ranking_scores(point.scores):
+            for score in ranking(list(point.scores)):
                 key = (_protocol_key(point.fingerprint, point.protocol), score)
                 found.setdefault(key, []).append(point)
     return found
@@ -228,16 +212,6 @@ def flat_protocol(protocol: dict[str, Any]) -> dict[str, Any]:
     nested = {k: v for k, v in protocol.items() if isinstance(v, dict)}
     inner = {f"{k}.{name}": value for k, v in nested.items() for name, value in v.items()}
     return {k: v for k, v in protocol.items() if k not in nested} | inner
-
-
-def _is_frechet(name: str) -> bool:
-    return name == "FID" or name.startswith("FD/")
-
-
-def _ranking_scores(scores: dict[str, Score]) -> list[str]:
-    """FID and every FD have tables of their own; without one, the first known score ranks."""
-    frechet = [name for name in scores if _is_frechet(name)]
-    return frechet or [name for name in LEADING if name in scores][:1] or list(scores)[:1]
 
 
 def _best(points: list[Point], score: str) -> Point:

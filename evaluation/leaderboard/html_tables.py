@@ -5,10 +5,11 @@ from typing import Any
 
 from evaluation.leaderboard import text
 from evaluation.leaderboard.charts import charts, curve
-from evaluation.leaderboard.grouping import Row, Table, flat_protocol, larger_is_better
+from evaluation.leaderboard.grouping import Row, Table, flat_protocol
 from evaluation.leaderboard.html_place import Place
 from evaluation.leaderboard.published import Figure
 from evaluation.leaderboard.reading import printable
+from evaluation.score_names import larger_is_better
 
 
 def table_card(table: Table, place: Place) -> str:

@@ -1,0 +1,181 @@
+"""Score a checkpoint, or images of any other program, under a protocol."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra import compose
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from datamodules.base import DataModule
+from datamodules.folder import Folder
+from errors import UserError
+from evaluation.evaluator import NoScores, Scores
+from evaluation.fakes import Fakes, GeneratorFakes, GivenFakes
+from evaluation.record import FILE_NAME, append_record, make_record
+from runs import checkpoint, command_line
+from runs.build import game_of_checkpoint
+from runs.data import data_of_checkpoint
+from runs.folder import title
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """What is scored.
+
+    Attributes:
+        data: the real images.
+        fakes: the generated ones.
+        protocol: settings of the protocol if the command line has none.
+        about: of the record: run, iteration, kimg, seconds.
+        records: file that gets the record.
+    """
+
+    data: DataModule
+    fakes: Fakes
+    protocol: DictConfig
+    about: dict[str, Any]
+    records: Path
+
+
+def generator_of_run(config: DictConfig, device: torch.device) -> Contestant:
+    """The generator of a checkpoint, with the data it was trained on."""
+    path = _checkpoint(config)
+    content = checkpoint.load(path)
+    game = game_of_checkpoint(content).to(device)
+    data = data_of_checkpoint(content, config.data_dir)
+    own = OmegaConf.create(content["config"])
+    config.data_dir = config.data_dir or own.data_dir
+    folder = path if path.is_dir() else path.parent.parent
+    about = {"config": content["config"], "data": content["data"]}
+    return Contestant(
+        data=data,
+        fakes=GeneratorFakes(game),
+        protocol=own.protocol if _scores(own.get("protocol")) else own.metrics,
+        about={
+            "run": {"title": title(own, data.spec, game), **about},
+            "iteration": game.iteration,
+            "kimg": game.kimg,
+            "seconds": content["seconds"],
+        },
+        records=folder / FILE_NAME,
+    )
+
+
+def images_of_others(config: DictConfig) -> Contestant:
+    """Images in a folder or a zip, against a data set or another folder."""
+    if (config.reference is None) == (config.get("datamodule") is None):
+        raise UserError(
+            "Images are scored against real ones: give datamodule=<data set>, or reference=<folder"
+            " or zip>, and not both."
+        )
+    config.data_dir = config.data_dir or "data"
+    images = Folder(config.images)
+    if config.reference is None:
+        data = instantiate(config.datamodule, _convert_="all")
+    else:
+        data = Folder(config.reference)
+    name = config.title or images.name
+    folder = Path(config.output_dir) / "evaluations" / re.sub(r"[^\w.-]", "_", name)
+    spec = data.spec
+    about = {"name": spec.name, "shape": list(spec.shape), "digest": spec.digest}
+    return Contestant(
+        data=data,
+        fakes=GivenFakes(images, spec.classes),
+        protocol=compose("evaluate", overrides=["protocol=all_images"]).protocol,
+        about={
+            "run": {"title": name, "data": about, "images": images.spec.digest},
+            "iteration": None,
+            "kimg": None,
+            "seconds": None,
+        },
+        records=folder / FILE_NAME,
+    )
+
+
+def evaluate(config: DictConfig) -> Scores:
+    """Score, record and print.
+
+    Raises:
+        UserError: nothing to score, or a score that cannot be had.
+    """
+    if (config.run is None) == (config.images is None):
+        raise UserError("Say what to score: run=<run folder>, or images=<folder or zip>.")
+    device = _device(config.device)
+    found = images_of_others(config) if config.run is None else generator_of_run(config, device)
+    settings = config.protocol if config.get("protocol") else found.protocol
+    evaluator = instantiate(settings, _convert_="all")
+    console = Console()
+    with Progress(console=console, transient=True) as progress:
+        bars: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=done)
+
+        count = found.fakes.count
+        evaluator.check(found.data, fakes=count)
+        evaluator = evaluator.prepare(found.data, device, fakes=count, progress=show)
+        if isinstance(evaluator, NoScores):
+            raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
+        scores = evaluator.score(found.fakes)
+    append_record(found.records, make_record(scores, **found.about, device=device))
+    console.print(_table(scores, found.about["run"]["title"]))
+    console.print(f"recorded in {found.records}", soft_wrap=True)
+    return scores
+
+
+def _checkpoint(config: DictConfig) -> Path:
+    if config.run != "last":
+        return Path(config.run)
+    newest = checkpoint.runs_by_age(config.output_dir)
+    if not newest:
+        raise UserError(f"There is no run under {config.output_dir}: train one, or give run=.")
+    return newest[0]
+
+
+def _scores(settings: DictConfig | None) -> bool:
+    return settings is not None and "NoScores" not in settings._target_
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _table(scores: Scores, name: str) -> Table:
+    protocol = scores.protocol
+    called = protocol.name or protocol.fingerprint[:8]
+    caption = (
+        f"{protocol.num_fake:,} generated ({protocol.generator}) against {protocol.num_real:,} real"
+        f" images of {protocol.dataset}, {protocol.extractor}"
+    )
+    table = Table(title=f"{name}, protocol {called}", caption=caption)
+    table.add_column("score")
+    table.add_column("value", justify="right")
+    if scores.by_seed:
+        table.add_column("by evaluation seed", justify="right")
+    for score, value in scores.means.items():
+        seeds = [" ".join(f"{v:.4g}" for v in scores.by_seed[score])] if scores.by_seed else []
+        table.add_row(score, f"{value:.5g}", *seeds)
+    return table
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(config: DictConfig) -> None:
+    """Score one contestant."""
+    with command_line.mistakes():
+        evaluate(config)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,127 @@
+"""The best checkpoints of a run, and what they score under the full protocol at its end."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from evaluation.callback import ScoreCallback, untouched
+from evaluation.evaluator import Scores
+from evaluation.fakes import GeneratorFakes
+from evaluation.record import append_record, make_record, read_records
+from evaluation.score_names import larger_is_better
+from gans import Game
+from runs import checkpoint
+from runs.build import game_of_checkpoint
+from runs.checkpoints import Checkpoints
+
+
+class BestCheckpoints(pl.Callback):
+    """Keeps the checkpoints with the best scores so far, as ``best-{iteration}.ckpt``.
+
+    Which score decides: the first one of the protocol while training.
+
+    Args:
+        scores: computes them; comes before this in the trainer's callbacks.
+        checkpoints: writes them.
+        keep: how many.
+    """
+
+    def __init__(self, scores: ScoreCallback, checkpoints: Checkpoints, keep: int) -> None:
+        self.scores, self.checkpoints, self.keep = scores, checkpoints, keep
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self.checkpoints.path.parent
+
+    def ranking(self) -> list[int]:
+        """Iterations that were scored, the best first."""
+        values = {r["iteration"]: next(iter(r["scores"].items())) for r in self.scores.history}
+        return sorted(values, key=lambda i: _cost(*values[i]))
+
+    def best(self) -> Path | None:
+        """The best checkpoint that is there."""
+        paths = (self.path_of(iteration) for iteration in self.ranking())
+        return next((path for path in paths if path.exists()), None)
+
+    def path_of(self, iteration: int) -> Path:
+        """File of the checkpoint after ``iteration`` iterations."""
+        return self.folder / f"best-{iteration:08d}.ckpt"
+
+    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, *_: Any) -> None:
+        """Write a checkpoint if it is one of the best, and remove the one that is no longer."""
+        history = self.scores.history
+        if not self.keep or not history or history[-1]["iteration"] != game.iteration:
+            return
+        kept = [self.path_of(iteration) for iteration in self.ranking()[: self.keep]]
+        if self.path_of(game.iteration) in kept:
+            self.checkpoints.write(trainer, game, self.path_of(game.iteration))
+        if trainer.is_global_zero:
+            for path in set(self.folder.glob("best-*.ckpt")) - set(kept):
+                path.unlink()
+
+
+class FinalScores(pl.Callback):
+    """Scores the last generator and the best one under the full protocol when the run is over.
+
+    Args:
+        evaluator: of the full protocol.
+        scores: those while training.
+        best: the checkpoints kept by them.
+
+    Attributes:
+        results: {iteration: scores} of this process.
+    """
+
+    def __init__(self, evaluator: Any, scores: ScoreCallback, best: BestCheckpoints) -> None:
+        self.evaluator, self.scores, self.best = evaluator, scores, best
+        self.results: dict[int, Scores] = {}
+
+    def check(self, data: Any) -> None:
+        """Find out before the run whether its scores can be had at the end.
+
+        Raises:
+            UserError: weights of an extractor, or images, are missing.
+        """
+        self.evaluator.check(data)
+
+    def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
+        """Score, unless the run was stopped before its end."""
+        if game.iteration < game.iterations:
+            return
+        with untouched(game):
+            evaluator = self.evaluator.prepare(trainer.datamodule, game.device)
+            games = {game.iteration: game}
+            trainer.strategy.barrier()  # the best checkpoint is written by the first rank
+            if (path := self.best.best()) is not None:
+                best = game_of_checkpoint(checkpoint.load(path)).to(game.device)
+                games.setdefault(best.iteration, best)
+            for iteration, player in sorted(games.items()):
+                self._score(evaluator, iteration, player, trainer)
+
+    def _score(self, evaluator: Any, iteration: int, game: Game, trainer: pl.Trainer) -> None:
+        fakes = GeneratorFakes(game)
+        protocol = evaluator.protocol_for(fakes)
+        if protocol is None:
+            return
+        known = {(r["fingerprint"], r["iteration"]) for r in read_records(self.scores.path)}
+        if (protocol.fingerprint, iteration) in known:
+            return
+        self.results[iteration] = evaluator.score(fakes)
+        record = make_record(
+            self.results[iteration],
+            iteration=iteration,
+            kimg=game.kimg,
+            seconds=self.scores.seconds,
+            run=self.scores.run,
+            device=game.device,
+            devices=trainer.world_size,
+        )
+        trainer.strategy.barrier()  # all have read the records
+        if trainer.is_global_zero:
+            append_record(self.scores.path, record)
+
+
+def _cost(name: str, value: float) -> float:
+    return -value if larger_is_better(name) else value
