@@ -10,8 +10,6 @@ import torch
 from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from datamodules.base import DataModule
@@ -24,6 +22,7 @@ from runs import checkpoint, command_line
 from runs.build import game_of_checkpoint
 from runs.data import data_of_checkpoint
 from runs.folder import title
+from runs.progress import output, progress
 
 
 @dataclass(frozen=True)
@@ -112,22 +111,15 @@ def evaluate(config: DictConfig) -> Scores:
     found = images_of_others(config) if config.run is None else generator_of_run(config, device)
     settings = config.protocol if config.get("protocol") else found.protocol
     evaluator = instantiate(settings, _convert_="all")
-    console = Console()
-    with Progress(console=console, transient=True) as progress:
-        bars: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                bars[what] = progress.add_task(what, total=total)
-            progress.update(bars[what], completed=done)
-
+    with progress() as tell:
         count = found.fakes.count
         evaluator.check(found.data, fakes=count)
-        evaluator = evaluator.prepare(found.data, device, fakes=count, progress=show)
+        evaluator = evaluator.prepare(found.data, device, fakes=count, progress=tell)
         if isinstance(evaluator, NoScores):
             raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
         scores = evaluator.score(found.fakes)
     append_record(found.records, make_record(scores, **found.about, device=device))
+    console = output()
     console.print(_table(scores, found.about["run"]["title"]))
     console.print(f"recorded in {found.records}", soft_wrap=True)
     return scores

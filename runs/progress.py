@@ -1,7 +1,9 @@
-"""The status line: iterations, kimg, iterations per second, time left, losses, score."""
+"""How far long work has come: the status line of training, and bars of everything else."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -96,3 +98,22 @@ class _Status(ProgressColumn):
 def _clock(seconds: float) -> str:
     hours, rest = divmod(int(seconds), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far long computations have come, on a terminal alone.
+
+    Yields:
+        What to tell it: a description, how much is done, and how much there is to do.
+    """
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=min(done, total))
+
+        yield tell

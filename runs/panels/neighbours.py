@@ -1,0 +1,135 @@
+"""Samples beside the training images nearest to them."""
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from datamodules.pixels import to_uint8
+from errors import UserError
+from evaluation.analysis.neighbours import Neighbours, nearest_neighbours
+from runs.panels.panel import Panel, Subject
+from runs.pictures import enlarged
+from runs.progress import progress
+
+SAMPLES = 500  # measured where nothing is said
+REFERENCES = 500  # real images whose own neighbours give the scale
+TEXT = 13  # pixels
+LINE = TEXT + 5
+GAP = 4  # between images
+SPACE = 24  # between the samples and each space
+
+
+def neighbours(subject: Subject) -> Panel:
+    """One row a sample: itself, its nearest training images by pixels, and by features.
+
+    Below each stands its distance, in units of the typical distance of a training image to its
+    nearest other one. ``closest=true`` shows those of all samples measured that come closest.
+
+    Raises:
+        UserError: the run has no images, or its data are missing or others.
+    """
+    config = subject.config
+    if not subject.has_images:
+        raise UserError("what=neighbours needs a run on images, and this one has points.")
+    if min(config.rows, config.neighbours) < 1:
+        raise UserError("A picture of neighbours needs rows and neighbours of at least 1.")
+    count = max(config.num_fake or SAMPLES, config.rows)
+    extractor, why_none = subject.extractor()
+    samples = torch.cat([to_uint8(batch).cpu() for batch in subject.samples(count)])
+    with progress() as tell:
+        by_pixels, by_features = nearest_neighbours(
+            samples,
+            subject.data,
+            config.neighbours,
+            extractor=extractor,
+            num_real=config.num_real,
+            num_reference=REFERENCES,
+            seed=config.seed,
+            device=subject.device,
+            progress=tell,
+        )
+    found = {"pixels": by_pixels}
+    if by_features is not None:
+        found |= {f"features of {extractor.name}": by_features}
+    shown = torch.arange(config.rows)
+    if config.closest:
+        nearest = torch.stack([space.ratios[:, 0] for space in found.values()]).amin(0)
+        shown = nearest.argsort(stable=True)[: config.rows]
+
+    spec = subject.data.spec
+    searched = min(config.num_real or spec.num_items, spec.num_items)
+    all_of_them = "all" if searched == spec.num_items else f"{searched:,} of"
+    caption = (
+        f"Among {all_of_them} {spec.num_items:,} images of {spec.name}. Distances in units of that"
+        " between a typical training image and its nearest other one; a copy is near 0."
+    )
+    blocks = [("sample", samples[shown][:, None], [[f"no. {i}"] for i in shown.tolist()])]
+    for name, space in found.items():
+        images = torch.cat([x for x, _ in subject.data.real_batches(256, _flat(space, shown))])
+        numbers = [[f"{ratio:.2f}" for ratio in row] for row in space.ratios[shown].tolist()]
+        heading = f"nearest by {name}"
+        blocks.append((heading, images.unflatten(0, (-1, config.neighbours)), numbers))
+    notes = [_summary(name, space) for name, space in found.items()]
+    return Panel(_draw(blocks, caption), (*notes, why_none) if why_none else tuple(notes))
+
+
+def _flat(space: Neighbours, shown: Tensor) -> Tensor:
+    return space.indices[shown].flatten()
+
+
+def _summary(name: str, space: Neighbours) -> str:
+    ratios = space.ratios[:, 0]
+    closest = int(ratios.argmin())
+    return (
+        f"{name}: a sample is {ratios.median():.2f} times (median of {len(ratios):,}) as far from"
+        f" the nearest training image as a typical training image ({space.typical:.4g}) from its"
+        f" nearest other one; the closest is no. {closest} at {ratios[closest]:.2f}, and"
+        f" {100 * space.shares[closest]:.1f} % of training images have another one as near."
+    )
+
+
+def _draw(blocks: list[tuple[str, Tensor, list[list[str]]]], caption: str) -> Image.Image:
+    """Blocks of images side by side, a text above each block and below each image.
+
+    Args:
+        blocks: heading, images (rows, columns, c, h, w) uint8, and their texts.
+        caption: below everything.
+    """
+    font = ImageFont.load_default(TEXT)
+    tiles = [
+        enlarged(images.flatten(0, 1)).unflatten(0, images.shape[:2]) for _, images, _ in blocks
+    ]
+    height, width = tiles[0].shape[-2:]
+    lefts, right = [], GAP
+    for (heading, _, _), images in zip(blocks, tiles, strict=True):
+        lefts.append(right)
+        room = max(images.shape[1] * (width + GAP) - GAP, round(font.getlength(heading)))
+        right += room + SPACE
+    right += GAP - SPACE
+    lines = _wrapped(caption, font, right - 2 * GAP)
+    bottom = LINE + GAP + len(tiles[0]) * (height + LINE + GAP)
+    picture = Image.new("RGB", (right, bottom + len(lines) * LINE + GAP), "white")
+    draw = ImageDraw.Draw(picture)
+    for (heading, _, texts), images, left in zip(blocks, tiles, lefts, strict=True):
+        draw.text((left, GAP), heading, "black", font)
+        for row, (images_of_row, texts_of_row) in enumerate(zip(images, texts, strict=True)):
+            y = LINE + GAP + row * (height + LINE + GAP)
+            for column, (image, text) in enumerate(zip(images_of_row, texts_of_row, strict=True)):
+                x = left + column * (width + GAP)
+                pixels = image.expand(3, -1, -1).permute(1, 2, 0).numpy()
+                picture.paste(Image.fromarray(pixels), (x, y))
+                draw.text((x + width / 2, y + height + 1), text, "black", font, anchor="ma")
+    for number, line in enumerate(lines):
+        draw.text((GAP, bottom + number * LINE), line, "black", font)
+    return picture
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

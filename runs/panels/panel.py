@@ -1,0 +1,109 @@
+"""What panels are made from, and what they are."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+from torch import Tensor
+
+from datamodules.avatars import Avatars
+from datamodules.base import DataModule
+from errors import UserError
+from evaluation.extractors import AvatarClassifier, Extractor, RawValues
+from evaluation.inception import InceptionV3Compat
+from evaluation.inception_weights import find_inception_weights, ways_to_get_inception_weights
+from runs.build import game_of_checkpoint
+from runs.data import data_of_checkpoint
+
+BATCH = 250  # images at once; moves no result
+NONE = "none"  # the extractor that is asked for where none is wanted
+
+
+class Panel(NamedTuple):
+    """A picture, and sentences that go with it."""
+
+    picture: Image.Image
+    notes: tuple[str, ...] = ()
+
+
+class Subject:
+    """A trained run, and the settings of the picture that is wanted of it.
+
+    Args:
+        content: of the run's checkpoint.
+        config: composed from conf/sample.yaml.
+
+    Attributes:
+        device: where everything is computed.
+        game: with the weights of the checkpoint, on the device.
+    """
+
+    def __init__(self, content: dict[str, Any], config: DictConfig) -> None:
+        self.content, self.config = content, config
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.game = game_of_checkpoint(content).to(self.device)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether items are images, and no points."""
+        return len(self.content["data"]["shape"]) == 3
+
+    @cached_property
+    def data(self) -> DataModule:
+        """The data that the run was trained on.
+
+        Raises:
+            UserError: they are missing, or others.
+        """
+        return data_of_checkpoint(self.content, self.config.data_dir)
+
+    def samples(self, count: int) -> Iterator[Tensor]:
+        """Batches (n, *shape) of the first ``count`` samples, float32.
+
+        Raises:
+            UserError: the generator gives NaN or infinite values.
+        """
+        for start in range(0, count, BATCH):
+            batch = self.game.sample(min(BATCH, count - start), start=start, seed=self.config.seed)
+            if not torch.isfinite(batch).all():
+                raise UserError(
+                    "The generator's samples hold NaN or infinite values: its training has"
+                    " diverged, so use an earlier checkpoint."
+                )
+            yield batch
+
+    def extractor(self) -> tuple[Extractor | None, str]:
+        """The extractor asked for, or the best at hand, ready for use; and why there is none.
+
+        Raises:
+            UserError: there is none of that name, or its weights are not to be had.
+        """
+        extractor, why = self._choose_extractor()
+        if extractor is not None:
+            extractor.load(self.device)
+        return extractor, why
+
+    def _choose_extractor(self) -> tuple[Extractor | None, str]:
+        name = self.config.extractor
+        if name == NONE:
+            return None, ""
+        if name is not None:
+            from evaluation.named_extractors import extractor_named
+
+            return extractor_named(name, self.config.weights), ""
+        if not self.has_images:
+            return RawValues(), ""
+        if isinstance(self.data, Avatars):
+            return AvatarClassifier(), ""
+        inception = InceptionV3Compat.name
+        if find_inception_weights() is None:
+            return None, f"No {inception}: {ways_to_get_inception_weights()}."
+        if self.device.type == "cpu":
+            return None, (
+                f"No {inception} on a CPU unless extractor={inception} asks for it: it takes about"
+                " 0.1 s an image."
+            )
+        return InceptionV3Compat(download=False), ""
