@@ -47,7 +47,8 @@ def _show_table(table: Table, console: Console) -> None:
     for i in kept:
         name = columns[i][0]
         left = name in ("method", "terms", "settings", "hardware", "commit")
-        grid.add_column(Text(name), justify="left" if left else "right", overflow="fold")
+        heading = text.column(name, table.score)
+        grid.add_column(Text(heading), justify="left" if left else "right", overflow="fold")
     for line in lines:
         style = "bold" if line is lines[0] else ""
         grid.add_row(*(Text(line[i], style) for i in kept))

@@ -17,6 +17,15 @@ def number(value: float | None, spread: float | None = None) -> str:
     return text if spread is None else f"{text} ± {spread:.{digits}f}"
 
 
+def column(name: str, score: str) -> str:
+    """Heading of a column; the extractor's name stands once, with the score that ranks."""
+    base, slash, extractor = name.partition("/")
+    same = slash and score.partition("/")[2] == extractor
+    if name == score:
+        return name.replace("/", "/\n")
+    return f"{base}/…" if same else name
+
+
 def cited(score: Score | None) -> str:
     """A published score, with no more digits than it was published with."""
     if score is None:
