@@ -1,6 +1,7 @@
-"""How long the scores of N images take on a CPU, and how much memory, next to torch-fidelity's.
+"""How long the scores of N images take, and how much memory, next to torch-fidelity's.
 
     python benchmarks/evaluation.py --images 5000 --threads 1
+    python benchmarks/evaluation.py --images 50000 --device cuda
 
 Both get the same images and an Inception network with the same random weights, which cost as much
 as the real ones. Each run has a process of its own; those of both take turns.
@@ -27,6 +28,7 @@ SCORES = {
     "kid": ("kid", "KID", "kernel_inception_distance_mean"),
 }
 SIDES = ("torch-fidelity", "ours")
+TIMES = ("seconds", "seconds in network")
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--images", type=int, default=5000, help="images on each side")
@@ -35,6 +37,7 @@ parser.add_argument("--scores", nargs="+", choices=SCORES, default=list(SCORES))
 parser.add_argument("--batch-size", type=int, default=64)
 parser.add_argument("--repeats", type=int, default=1)
 parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
+parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
 parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
 parser.add_argument("--weights", help=argparse.SUPPRESS)
 arguments = parser.parse_args()
@@ -117,7 +120,7 @@ def ours() -> dict[str, float]:
     scores = {name: options.get(name) for name in arguments.scores}
     size = arguments.batch_size
     evaluator = Evaluator(TheSameWeights(), scores, num_fake=arguments.images, batch_size=size)
-    return evaluator.prepare(Data(1)).score(GivenFakes(Data(2))).means
+    return evaluator.prepare(Data(1), arguments.device).score(GivenFakes(Data(2))).means
 
 
 def torch_fidelity() -> dict[str, float]:
@@ -130,7 +133,7 @@ def torch_fidelity() -> dict[str, float]:
         kid_subset_size=subset_size(),
         batch_size=arguments.batch_size,
         save_cpu_ram=True,
-        cuda=False,
+        cuda=arguments.device == "cuda",
         cache=False,
         verbose=False,
     )
@@ -167,6 +170,8 @@ def measure() -> dict[str, Any]:
 
 def clocks() -> tuple[float, float]:
     """Seconds that have passed, and that this process has worked."""
+    if arguments.device == "cuda":
+        torch.cuda.synchronize()
     return time.perf_counter(), time.process_time()
 
 
@@ -195,6 +200,12 @@ def main() -> None:
     for key in [key for key in results["ours"][0] if key != "scores"]:
         theirs, mine = (statistics.median(r[key] for r in results[side]) for side in SIDES)
         print(f"{key:>22}: {theirs:9.1f} torch-fidelity {mine:9.1f} ours ({theirs / mine:.2f}x)")
+    for side in SIDES:
+        seconds, inside = (statistics.median(r[k] for r in results[side]) for k in TIMES)
+        print(
+            f"{side:>22}: {2 * arguments.images / seconds:.0f} images/s,"
+            f" {1 - inside / seconds:.1%} of the time outside the network"
+        )
     theirs, mine = (results[side][0]["scores"] for side in SIDES)
     for name, value in theirs.items():
         print(f"{name:>22}: {value:.9g} torch-fidelity, {mine[name] / value - 1:+.1e} ours")

@@ -46,17 +46,29 @@ class StackedMNIST(DataModule):
 
     def load(self) -> Samples:
         """Stack the digits."""
+        digits = self.digits()
+        generator = keyed_generator("stacked_mnist", self.data_seed)
+        drawn = torch.randint(len(digits), (self.num_items, 3), generator=generator)
+        return Samples(
+            images=digits.images.squeeze(1)[drawn],
+            labels=digits.labels[drawn] @ torch.tensor([100, 10, 1]),
+            classes=tuple(f"{number:03d}" for number in range(1000)),
+        )
+
+    def digits(self) -> Samples:
+        """What the channels are made of: images (N, 1, H, W) of one digit, which is the class.
+
+        A classifier of the 1,000 classes need only tell these.
+        """
         try:
             digits = datasets.MNIST(self.root)
         except (RuntimeError, ValueError, AssertionError, OSError) as error:
             raw = self.root / "MNIST" / "raw"
             files = [(raw / file.removesuffix(".gz"), None) for file, _ in datasets.MNIST.resources]
             raise explain_unreadable(self.name, self.root, files) from error
-        generator = keyed_generator("stacked_mnist", self.data_seed)
-        drawn = torch.randint(len(digits), (self.num_items, 3), generator=generator)
         margin = (self.resolution - 28) // 2
         return Samples(
-            images=pad(digits.data, 4 * (margin,))[drawn],
-            labels=digits.targets[drawn] @ torch.tensor([100, 10, 1]),
-            classes=tuple(f"{number:03d}" for number in range(1000)),
+            images=pad(digits.data, 4 * (margin,)).unsqueeze(1),
+            labels=digits.targets,
+            classes=tuple("0123456789"),
         )

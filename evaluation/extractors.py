@@ -156,12 +156,14 @@ def hash_of_weights(network: nn.Module) -> str:
 
 @contextlib.contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """float32 throughout, whatever training runs in: no autocast, no TF32 in convolutions."""
-    convolutions = torch.backends.cudnn.conv
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
+    """float32 throughout, whatever training runs in: no autocast, and no TF32."""
+    parts = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    before = [part.fp32_precision for part in parts]
+    for part in parts:
+        part.fp32_precision = "ieee"
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        convolutions.fp32_precision = before
+        for part, precision in zip(parts, before, strict=True):
+            part.fp32_precision = precision

@@ -82,7 +82,9 @@ def _config_sentence(message: str) -> str:
         )
     if key := re.search(r"Could not override '([^']+)'", message):
         name = key.group(1).split("@")[0]
-        return f"'{name}' is no setting{_nearest(name, known_settings())}."
+        script = Path(sys.argv[0]).stem
+        config = script if (CONF / f"{script}.yaml").exists() else "train"
+        return f"'{name}' is no setting{_nearest(name, known_settings(config))}."
     return f"The settings do not fit together: {' '.join(message.split())}"
 
 
