@@ -1,6 +1,6 @@
 """What a term costs: one iteration with it, against one of plain SNGAN.
 
-    python benchmarks/terms.py [--network lite] [--rounds 5] [--iterations 8] [--n-dis 1]
+    python benchmarks/terms.py [--network lite] [--width 64] [--rounds 5] [--iterations 8]
 
 The games take turns, a few iterations each, in this process; the median of an iteration's time over
 all turns is compared with SNGAN's.
@@ -82,6 +82,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", default="lite")
+    parser.add_argument("--width", type=int, help="of both networks; their own by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=8, help="of a turn")
     parser.add_argument("--batch", type=int, default=64)
@@ -100,6 +101,10 @@ def main() -> None:
             f"gan.n_dis={options.n_dis}",
             f"batch_size={options.batch}",
         ]
+        if options.width:
+            settings += [
+                f"network.{n}.width={options.width}" for n in ("generator", "discriminator")
+            ]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("train", overrides=settings)
         games[name] = build_game(config, (3, 32, 32), 0)

@@ -1,19 +1,23 @@
 """The best checkpoints of a run, and what they score under the full protocol at its end."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from evaluation.callback import ScoreCallback, untouched
-from evaluation.evaluator import Scores
+from evaluation.evaluator import ConstantImagesError, Scores
 from evaluation.fakes import GeneratorFakes
+from evaluation.ranks import from_first_rank
 from evaluation.record import append_record, make_record, read_records
 from evaluation.score_names import larger_is_better
 from gans import Game
 from runs import checkpoint
 from runs.build import game_of_checkpoint
 from runs.checkpoints import Checkpoints
+
+log = logging.getLogger(__name__)
 
 
 class BestCheckpoints(pl.Callback):
@@ -90,36 +94,42 @@ class FinalScores(pl.Callback):
         """Score, unless the run was stopped before its end."""
         if game.iteration < game.iterations:
             return
+        trainer.strategy.barrier()  # the first rank has written the best checkpoint
         with untouched(game):
             evaluator = self.evaluator.prepare(trainer.datamodule, game.device)
-            games = {game.iteration: game}
-            trainer.strategy.barrier()  # the best checkpoint is written by the first rank
-            if (path := self.best.best()) is not None:
-                best = game_of_checkpoint(checkpoint.load(path)).to(game.device)
-                games.setdefault(best.iteration, best)
-            for iteration, player in sorted(games.items()):
-                self._score(evaluator, iteration, player, trainer)
+            if evaluator.protocol_for(GeneratorFakes(game)) is None:
+                return
+            games = {game.iteration: (game, self.scores.seconds)}
+            # Other machines may not see the first one's disk.
+            path = self.best.best() if trainer.is_global_zero else None
+            content = from_first_rank(None if path is None else checkpoint.load(path))
+            if content is not None:
+                best = game_of_checkpoint(content).to(game.device)
+                games.setdefault(best.iteration, (best, content["seconds"]))
+            for _, (player, seconds) in sorted(games.items()):
+                self._score(evaluator, player, seconds, trainer)
 
-    def _score(self, evaluator: Any, iteration: int, game: Game, trainer: pl.Trainer) -> None:
-        fakes = GeneratorFakes(game)
+    def _score(self, evaluator: Any, game: Game, seconds: float, trainer: pl.Trainer) -> None:
+        fakes, iteration = GeneratorFakes(game), game.iteration
         protocol = evaluator.protocol_for(fakes)
-        if protocol is None:
-            return
         known = {(r["fingerprint"], r["iteration"]) for r in read_records(self.scores.path)}
-        if (protocol.fingerprint, iteration) in known:
+        if from_first_rank((protocol.fingerprint, iteration) in known):
             return
-        self.results[iteration] = evaluator.score(fakes)
-        record = make_record(
-            self.results[iteration],
-            iteration=iteration,
-            kimg=game.kimg,
-            seconds=self.scores.seconds,
-            run=self.scores.run,
-            device=game.device,
-            devices=trainer.world_size,
-        )
-        trainer.strategy.barrier()  # all have read the records
+        try:
+            self.results[iteration] = evaluator.score(fakes)
+        except ConstantImagesError as error:
+            log.warning("Iteration %d has no score. %s", iteration, error)
+            return
         if trainer.is_global_zero:
+            record = make_record(
+                self.results[iteration],
+                iteration=iteration,
+                kimg=game.kimg,
+                seconds=seconds,
+                run=self.scores.run,
+                device=game.device,
+                devices=trainer.world_size,
+            )
             append_record(self.scores.path, record)
 
 

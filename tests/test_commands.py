@@ -105,7 +105,7 @@ def test_evaluate(words, tmp_path, monkeypatch):
         assert evaluate.evaluate(config).means
         return
     # Images, and the weights of Inception, are not here: it says what is missing.
-    with pytest.raises(UserError, match=r"A|samples\.zip|cifar"):
+    with pytest.raises(UserError, match=r"images at|samples\.zip|cifar"):
         evaluate.evaluate(config)
     assert not list(tmp_path.rglob("records.jsonl"))
 

@@ -1,6 +1,7 @@
 """Best checkpoints, the full protocol at the end of a run, and `evaluate.py`."""
 
 import json
+import logging
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ import evaluate
 import leaderboard
 from datamodules.avatars import load_avatars
 from errors import UserError
+from evaluation import inception
+from evaluation.inception_weights import InceptionWeights
 from evaluation.record import read_records
 from gans.moving_average import MovingAverage
 from runs import checkpoint
@@ -123,6 +126,7 @@ def test_two_folders_are_compared_and_enter_the_leaderboard(faces, capsys):
     assert "40 generated (images) against 50 real images of B" in " ".join(
         capsys.readouterr().out.split()
     )
+    assert not logging.getLogger("evaluation.statistics_cache").disabled  # warnings are heard
     (record,) = read_records(faces / "outputs" / "evaluations" / "theirs" / "records.jsonl")
     assert record["run"]["title"] == "theirs" and record["kimg"] is None
     assert set(record["scores"]) == {
@@ -177,3 +181,14 @@ def test_scoring_leaves_training_as_it_is(tmp_path):
         weights.append(checkpoint.load(tmp_path / str(len(scores)) / "run")["game"]["modules"])
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name
+
+
+@pytest.mark.parametrize(("weights", "sentence"), [(None, "none were found"), ("p", "classifier")])
+def test_missing_weights_end_a_run_before_it_starts(weights, sentence, tmp_path, monkeypatch):
+    found = weights and InceptionWeights(tmp_path / "p.pt", "a package", has_classifier=False)
+    monkeypatch.setattr(inception, "find_inception_weights", lambda *_: found)
+    few = ["protocol.num_real=6000", "protocol.num_fake=6000", "protocol.cache_dir=null"]
+    with pytest.raises(UserError, match=sentence):
+        words = [word for word in QUICK if not word.startswith("protocol")]
+        train_here([*words, "protocol=mimicry_50k", *few, f"output_dir={tmp_path}/outputs"])
+    assert not (tmp_path / "outputs").exists()
