@@ -10,6 +10,7 @@ import torch
 from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from rich import box
 from rich.table import Table
 
 from datamodules.base import DataModule
@@ -119,9 +120,7 @@ def evaluate(config: DictConfig) -> Scores:
             raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
         scores = evaluator.score(found.fakes)
     append_record(found.records, make_record(scores, **found.about, device=device))
-    console = output()
-    console.print(_table(scores, found.about["run"]["title"]))
-    console.print(f"recorded in {found.records}", soft_wrap=True)
+    _show(scores, found.about["run"]["title"], found.records)
     return scores
 
 
@@ -144,14 +143,18 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _table(scores: Scores, name: str) -> Table:
+def _show(scores: Scores, name: str, records: Path) -> None:
+    """Print the scores and what they mean."""
     protocol = scores.protocol
-    called = protocol.name or protocol.fingerprint[:8]
-    caption = (
+    console = output()
+    lines = (
+        f"{name}, protocol {protocol.name or protocol.fingerprint[:8]}",
         f"{protocol.num_fake:,} generated ({protocol.generator}) against {protocol.num_real:,} real"
-        f" images of {protocol.dataset}, {protocol.extractor}"
+        f" images of {protocol.dataset}, {protocol.extractor}",
     )
-    table = Table(title=f"{name}, protocol {called}", caption=caption)
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("score")
     table.add_column("value", justify="right")
     if scores.by_seed:
@@ -159,7 +162,8 @@ def _table(scores: Scores, name: str) -> Table:
     for score, value in scores.means.items():
         seeds = [" ".join(f"{v:.4g}" for v in scores.by_seed[score])] if scores.by_seed else []
         table.add_row(score, f"{value:.5g}", *seeds)
-    return table
+    console.print(table)
+    console.print(f"recorded in {records}", soft_wrap=True)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import pytorch_lightning as pl
 import torch
+from bare_trainer import bare_trainer
 from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
@@ -113,17 +114,7 @@ def main() -> None:
         {"iteration": i, "images": reals, "labels": labels} for i in range(options.iterations)
     ]
     clock = Alternate(written_out(theirs, reals))
-    trainer = pl.Trainer(
-        accelerator=device.type,
-        devices=1,
-        max_epochs=1,
-        callbacks=[clock],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(ours, DataLoader(blocks, batch_size=None))
+    bare_trainer(device, clock).fit(ours, DataLoader(blocks, batch_size=None))
     skip = options.iterations // 5
     mine, written = (statistics.median(times[skip:]) for times in (clock.ours, clock.theirs))
     print(

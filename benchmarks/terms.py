@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import pytorch_lightning as pl
 import torch
+from bare_trainer import bare_trainer
 from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
@@ -65,17 +66,7 @@ def take_turn(game: Game, iterations: int, clock: Clock, device: torch.device) -
         {"iteration": game.iteration + i, "images": images, "labels": labels}
         for i in range(iterations)
     ]
-    trainer = pl.Trainer(
-        accelerator=device.type,
-        devices=1,
-        max_epochs=1,
-        callbacks=[clock],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(game, DataLoader(blocks, batch_size=None))
+    bare_trainer(device, clock).fit(game, DataLoader(blocks, batch_size=None))
 
 
 def main() -> None:

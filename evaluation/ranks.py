@@ -28,6 +28,15 @@ def share(total: int, block: int = 1) -> range:
     return range(min(first, total), min(end, total))
 
 
+def from_all_ranks(state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Tensors of every rank, on the CPU, in the order of ranks."""
+    own = {name: tensor.cpu() for name, tensor in state.items()}
+    parts = [own] * rank_and_count()[1]
+    if len(parts) > 1:
+        torch.distributed.all_gather_object(parts, own)
+    return parts
+
+
 def any_rank(flag: bool) -> bool:
     """Whether the flag is up on any rank."""
     if rank_and_count()[1] == 1:

@@ -1,9 +1,6 @@
 import io
 import json
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 from scoring import Pixels, PlainData, Sampled, evaluator, images, sample
+from two_ranks import on_two_ranks
 
 from datamodules.base import DataModule
 from datamodules.pixels import to_uint8
@@ -445,16 +443,9 @@ def test_automatic_choice_for_images(monkeypatch):
 # Several processes -------------------------------------------------------------------------------
 
 TWO_RANKS = """
-import sys, torch
-sys.path[:0] = [{root!r}, {tests!r}]
-torch.set_num_threads(1)
 from scoring import PlainData, Sampled, evaluator, images
-rank = int(sys.argv[1])
-torch.distributed.init_process_group(
-    "gloo", init_method="file://{folder}/meet", rank=rank, world_size=2
-)
-cache = None if rank else "{folder}/cache"  # as on machines that do not share a disk
-scores = dict(fid={{}}, kid=dict(subsets=2, subset_size=9), density_coverage={{}})
+cache = None if rank else f"{folder}/cache"  # as on machines that do not share a disk
+scores = dict(fid={}, kid=dict(subsets=2, subset_size=9), density_coverage={})
 many = dict(num_fake=31, scores=scores, cache_dir=cache)
 for settings in (many, many, dict(num_real=3, num_fake=5)):
     score = evaluator(**settings).prepare(PlainData(images(50, 1)))
@@ -463,17 +454,7 @@ for settings in (many, many, dict(num_real=3, num_fake=5)):
 
 
 def test_two_processes_score_as_one(tmp_path):
-    script = TWO_RANKS.format(root=str(ROOT), tests=str(ROOT / "tests"), folder=tmp_path)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, str(rank)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = on_two_ranks(TWO_RANKS, tmp_path)
     expected = []
     all_scores = {"fid": {}, "kid": {"subsets": 2, "subset_size": 9}, "density_coverage": {}}
     many = {"num_fake": 31, "scores": all_scores}

@@ -1,9 +1,5 @@
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +8,7 @@ from collecting import DATA, all_metrics, collected, of_features, scores, side
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
+from two_ranks import on_two_ranks
 
 from errors import UserError
 from evaluation.frechet import FeatureStatistics, frechet_distance
@@ -22,8 +19,6 @@ from evaluation.metrics.inception_score import InceptionScore
 from evaluation.metrics.kid import KID
 from evaluation.metrics.precision_recall import PrecisionRecall
 from randomness import keyed_generator
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def random_features(count, dimensions, seed):
@@ -273,16 +268,10 @@ def test_memory_of_the_inception_score_does_not_grow_with_images():
 
 
 TWO_RANKS = """
-import json, sys, torch
-sys.path[:0] = [{root!r}, {tests!r}]
-torch.set_num_threads(1)
+import json
 from collecting import all_metrics, collected, side
 from evaluation.ranks import share
-rank = int(sys.argv[1])
-torch.distributed.init_process_group(
-    "gloo", init_method="file://{folder}/meet", rank=rank, world_size=2
-)
-found = {{}}
+found = {}
 for metric in all_metrics():
     both = []
     for new, images in ((metric.of_reals, side(63, 1)), (metric.of_fakes, side(61, 2, 0.2))):
@@ -295,17 +284,7 @@ print(json.dumps(found))
 
 
 def test_two_processes_score_as_one(tmp_path):
-    script = TWO_RANKS.format(root=str(ROOT), tests=str(ROOT / "tests"), folder=tmp_path)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, str(rank)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(2)
-    ]
-    outputs = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    outputs = [json.loads(output) for output in on_two_ranks(TWO_RANKS, tmp_path)]
     expected = {}
     for metric in all_metrics():
         expected |= scores(metric, side(63, 1), side(61, 2, 0.2))

@@ -1,12 +1,11 @@
 """Collectors that several metrics share."""
 
 import torch
-import torch.distributed
 from torch import Tensor
 
 from evaluation.frechet import FeatureStatistics
-from evaluation.metrics.metric import Batch, Collector
-from evaluation.ranks import rank_and_count
+from evaluation.metrics.metric import Batch, Collector, Metric
+from evaluation.ranks import from_all_ranks
 
 
 class Moments(Collector):
@@ -57,13 +56,10 @@ class Vectors(Collector):
 
     def merge_ranks(self) -> None:
         """Put the parts of all ranks one after the other."""
-        _, count = rank_and_count()
-        if count == 1:
-            return
-        parts: list[dict[str, Tensor]] = [{} for _ in range(count)]
-        own = {name: tensor.cpu() for name, tensor in self.state().items()}
-        torch.distributed.all_gather_object(parts, own)
-        self.load_state({name: torch.cat([part[name] for part in parts]) for name in own})
+        parts = from_all_ranks(self.state())
+        if len(parts) > 1:
+            joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            self.load_state(joined)
 
     def state(self) -> dict[str, Tensor]:
         """Everything, as plain tensors."""
@@ -79,3 +75,13 @@ class Vectors(Collector):
         if len(parts) > 1:
             parts[:] = [torch.cat(parts)]
         return parts[0]
+
+
+class MetricOfVectors(Metric):
+    """A metric that needs the features of both sides themselves."""
+
+    def of_reals(self, count: int, device: torch.device) -> dict[str, Collector]:
+        """The features."""
+        return {"vectors": Vectors(device)}
+
+    of_fakes = of_reals

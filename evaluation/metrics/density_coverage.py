@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from evaluation.metrics.collectors import Vectors
-from evaluation.metrics.metric import Collector, Metric
+from evaluation.metrics.collectors import MetricOfVectors
+from evaluation.metrics.metric import Collector
 from evaluation.metrics.neighbours import blocks_of_distances, squared_radii
 from evaluation.metrics.precision_recall import check_neighbours
 
 
-class DensityCoverage(Metric):
+class DensityCoverage(MetricOfVectors):
     """Density and coverage of the balls around real images.
 
     Around each real image is a ball that reaches to its k-th nearest neighbour, open as in the
@@ -35,12 +35,6 @@ class DensityCoverage(Metric):
     def check(self, data: Any, num_real: int, num_fake: int) -> None:
         """Every real image needs k neighbours."""
         check_neighbours(self.name, self.neighbours, num_real)
-
-    def of_reals(self, count: int, device: torch.device) -> dict[str, Collector]:
-        """The features themselves."""
-        return {"vectors": Vectors(device)}
-
-    of_fakes = of_reals
 
     def compute(
         self, real: Mapping[str, Collector], fake: Mapping[str, Collector]

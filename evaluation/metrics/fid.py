@@ -10,7 +10,7 @@ from errors import UserError
 from evaluation.frechet import FeatureStatistics, frechet_distance
 from evaluation.metrics.collectors import Moments
 from evaluation.metrics.metric import Batch, Collector, Metric
-from evaluation.ranks import rank_and_count
+from evaluation.ranks import from_all_ranks
 
 
 class FID(Metric):
@@ -53,11 +53,7 @@ class ClassMoments(Collector):
 
     def merge_ranks(self) -> None:
         """Add the moments of all ranks; a rank may lack a class."""
-        _, count = rank_and_count()
-        if count == 1:
-            return
-        parts: list[dict[str, Tensor]] = [{} for _ in range(count)]
-        torch.distributed.all_gather_object(parts, {k: v.cpu() for k, v in self.state().items()})
+        parts = from_all_ranks(self.state())
         self.load_state(parts[0])
         for part in parts[1:]:
             other = ClassMoments(len(self.classes), self.device)

@@ -12,13 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import torch.distributed
 from torch import Tensor
 
 from errors import UserError
 from evaluation.metrics.double import device_with_double
 from evaluation.metrics.metric import Batch, Collector, Metric
-from evaluation.ranks import rank_and_count
+from evaluation.ranks import from_all_ranks
 
 
 class InceptionScore(Metric):
@@ -106,13 +105,11 @@ class ProbabilitySums(Collector):
 
     def merge_ranks(self) -> None:
         """Add the sums of all ranks; a rank may be without images."""
-        _, count = rank_and_count()
-        if count == 1:
+        states = from_all_ranks(self._sums)
+        if len(states) == 1:
             return
-        ranks: list[dict[str, Tensor]] = [{} for _ in range(count)]
-        torch.distributed.all_gather_object(ranks, {k: v.cpu() for k, v in self._sums.items()})
         self._sums = {}
-        for state in filter(None, ranks):
+        for state in filter(None, states):
             self._add({name: tensor.to(self.device) for name, tensor in state.items()})
 
     def state(self) -> dict[str, Tensor]:

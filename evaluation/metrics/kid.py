@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from errors import UserError
-from evaluation.metrics.collectors import Vectors
+from evaluation.metrics.collectors import MetricOfVectors
 from evaluation.metrics.double import as_double
-from evaluation.metrics.metric import Collector, Metric
+from evaluation.metrics.metric import Collector
 
 #: Rows of a kernel matrix that are in memory at a time.
 BLOCK = 1024
 
 
-class KID(Metric):
+class KID(MetricOfVectors):
     """Mean and standard deviation of the distance over subsets of both sides.
 
     Subsets are those of torch-fidelity, for the same numbers of images. The kernel is
@@ -69,12 +69,6 @@ class KID(Metric):
                 f" and {num_fake} generated ones: set num_real and num_fake to more, or"
                 " kid.subset_size to less."
             )
-
-    def of_reals(self, count: int, device: torch.device) -> dict[str, Collector]:
-        """The features themselves."""
-        return {"vectors": Vectors(device)}
-
-    of_fakes = of_reals
 
     def compute(
         self, real: Mapping[str, Collector], fake: Mapping[str, Collector]

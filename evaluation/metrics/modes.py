@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-import torch.distributed
 from torch import Tensor
 
 from errors import UserError
 from evaluation.metrics.metric import Batch, Collector, Metric
-from evaluation.ranks import rank_and_count
+from evaluation.ranks import from_all_ranks
 
 
 class Modes(Metric):
@@ -138,13 +137,8 @@ class ModeCounts(Collector):
 
     def merge_ranks(self) -> None:
         """Add the counts of all ranks."""
-        _, count = rank_and_count()
-        if count == 1:
-            return
-        parts: list[dict[str, Tensor]] = [{} for _ in range(count)]
-        own = {name: tensor.cpu() for name, tensor in self.state().items()}
-        torch.distributed.all_gather_object(parts, own)
-        self.load_state({name: torch.stack([part[name] for part in parts]).sum(0) for name in own})
+        parts = from_all_ranks(self.state())
+        self.load_state({n: torch.stack([part[n] for part in parts]).sum(0) for n in parts[0]})
 
     def state(self) -> dict[str, Tensor]:
         """Samples that count for each mode (K,), and samples in all ()."""

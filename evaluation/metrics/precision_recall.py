@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import torch
 
 from errors import UserError
-from evaluation.metrics.collectors import Vectors
-from evaluation.metrics.metric import Collector, Metric
+from evaluation.metrics.collectors import MetricOfVectors
+from evaluation.metrics.metric import Collector
 from evaluation.metrics.neighbours import blocks_of_distances, squared_radii
 
 
-class PrecisionRecall(Metric):
+class PrecisionRecall(MetricOfVectors):
     """Precision and recall of manifolds made of balls.
 
     Around each image of a side is a closed ball that reaches to its k-th nearest neighbour on that
@@ -34,12 +34,6 @@ class PrecisionRecall(Metric):
     def check(self, data: Any, num_real: int, num_fake: int) -> None:
         """Every image needs k neighbours."""
         check_neighbours(self.name, self.neighbours, num_real, num_fake)
-
-    def of_reals(self, count: int, device: torch.device) -> dict[str, Collector]:
-        """The features themselves."""
-        return {"vectors": Vectors(device)}
-
-    of_fakes = of_reals
 
     def compute(
         self, real: Mapping[str, Collector], fake: Mapping[str, Collector]
