@@ -192,3 +192,26 @@ def test_missing_weights_end_a_run_before_it_starts(weights, sentence, tmp_path,
         words = [word for word in QUICK if not word.startswith("protocol")]
         train_here([*words, "protocol=mimicry_50k", *few, f"output_dir={tmp_path}/outputs"])
     assert not (tmp_path / "outputs").exists()
+
+
+def test_points_are_scored_by_their_modes(tmp_path):
+    words = ["datamodule=gaussians8", "network=mlp", "gan=sngan", *QUICK, "metrics=auto"]
+    train_here([*words, f"output_dir={tmp_path}", "run_name=run"])
+    scores = read_records(tmp_path / "run" / "records.jsonl")[-1]["scores"]
+    assert set(scores) == {"FD/raw", "modes", "KL", "high_quality"}
+    assert 0 <= scores["modes"] <= 8 and 0 <= scores["high_quality"] <= 1
+
+
+def test_conditional_run_is_scored_class_by_class(tmp_path):
+    train_here(["gan=cgan_pd", "network=lite", *QUICK, f"output_dir={tmp_path}", "run_name=run"])
+    words = [
+        f"run={tmp_path}/run",
+        "protocol=quick",
+        "+protocol.scores.intra_fid={per_class: true}",
+    ]
+    few = ["protocol.num_real=600", "protocol.num_fake=300"]
+    scores = evaluate.evaluate(composed([*words, *few], "evaluate")).means
+    classes = load_avatars().classes
+    each = [scores[f"intra-FD {name}/avatar-classifier"] for name in classes]
+    assert scores["intra-FD/avatar-classifier"] == pytest.approx(sum(each) / len(classes))
+    assert len(set(each)) == len(classes)

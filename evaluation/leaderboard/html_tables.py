@@ -65,7 +65,7 @@ def _table(table: Table, place: Place) -> str:
         headings.append(_heading("± training", "n", "between seeds"))
     if evaluation:
         headings.append(_heading("± evaluation", "n", "between seeds"))
-    headings += [_heading(name, "n") for name in others]
+    headings += [_heading(text.column(name, score), "n") for name in others]
     headings += [_heading("wall-clock", "n"), _heading("hardware"), _heading("commit")]
 
     measured = []
