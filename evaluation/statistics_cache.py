@@ -10,6 +10,7 @@ import hashlib
 import io
 import logging
 import os
+import platform
 import re
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def write(path: Path, fingerprint: str, state: dict[str, Tensor]) -> None:
     """Keep a collector's state; where that is impossible the next run computes them again."""
     payload = io.BytesIO()
     torch.save({"fingerprint": fingerprint, "state": state}, payload)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Machines that share a disk may have processes of the same number.
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
