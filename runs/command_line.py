@@ -98,5 +98,5 @@ def known_settings(config_name: str = "train") -> list[str]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(config_name)
-    groups = [path.name for path in CONF.iterdir() if path.is_dir()]
+    groups = [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"]
     return sorted({*groups, *flat(OmegaConf.to_container(config))})

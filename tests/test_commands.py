@@ -10,6 +10,7 @@ from train_cli import QUICK, ROOT, command, composed, train_here
 
 import evaluate
 import sample
+import train_extractor
 from datamodules.download import DOWNLOADS as FETCHED
 from errors import UserError
 
@@ -32,6 +33,7 @@ TRAIN = [words for words in commands(["train.py"]) if not {"--help", "-m"} & set
 SWEEPS = [words for words in commands(["train.py"]) if "-m" in words]
 SAMPLE = commands(["sample.py"])
 EVALUATE = commands(["evaluate.py"])
+EXTRACTORS = commands(["train_extractor.py"])
 DOWNLOADS = commands(["-m", "datamodules.download"])
 #: Those of the README; docs/leaderboard.md shows all options at once.
 BOARDS = [words for words in commands(["leaderboard.py"]) if words[0] == "outputs"]
@@ -52,8 +54,9 @@ def test_commands_are_found():
     assert () in TRAIN
     assert SAMPLE
     assert SWEEPS
+    assert EXTRACTORS
     assert any("images=A" in words for words in EVALUATE)
-    assert len(BOARDS) == 2
+    assert len(BOARDS) == 3
     assert DOWNLOADS
 
 
@@ -81,8 +84,9 @@ def test_resume(words, outputs):
 
 @pytest.mark.parametrize("words", SWEEPS, ids=" ".join)
 def test_sweep(words, tmp_path):
-    assert command([*words, *QUICK, f"output_dir={tmp_path}"]) == 0
-    assert len(list(tmp_path.glob("avatars-*/checkpoints/last.ckpt"))) == 3
+    assert command([*words, *QUICK, "datamodule=avatars", f"output_dir={tmp_path}"]) == 0
+    jobs = {("-m", "seed=0,1,2"): 3}.get(words, 2 * 6)
+    assert len(list(tmp_path.glob("avatars-*/checkpoints/last.ckpt"))) == jobs
 
 
 @pytest.mark.parametrize("words", SAMPLE, ids=" ".join)
@@ -100,14 +104,26 @@ def test_evaluate(words, tmp_path, monkeypatch):
     config = composed([*words, f"output_dir={tmp_path}"], "evaluate")
     if config.run:
         train_here([*QUICK, f"output_dir={tmp_path}"])
-        few = ["protocol.num_real=64", "protocol.num_fake=64"]
+        few = ["protocol.num_real=1000", "protocol.num_fake=1000"]
         config = composed([*words, *few, f"output_dir={tmp_path}"], "evaluate")
-        assert evaluate.evaluate(config).means
+        if config.protocol.weights:
+            with pytest.raises(UserError, match="There is no classifier classifiers/cifar10.pt"):
+                evaluate.evaluate(config)
+        else:
+            assert evaluate.evaluate(config).means
         return
     # Images, and the weights of Inception, are not here: it says what is missing.
     with pytest.raises(UserError, match=r"images at|samples\.zip|cifar"):
         evaluate.evaluate(config)
     assert not list(tmp_path.rglob("records.jsonl"))
+
+
+@pytest.mark.parametrize("words", EXTRACTORS, ids=" ".join)
+def test_train_extractor(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="datamodules.download cifar10"):
+        train_extractor.train_extractor(composed(words, "train_extractor"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", DOWNLOADS, ids=" ".join)

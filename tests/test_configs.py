@@ -18,7 +18,7 @@ from runs.build import build_game
 GROUPS = {
     folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
     for folder in sorted((ROOT / "conf").iterdir())
-    if folder.is_dir()
+    if folder.is_dir() and folder.name != "hydra"
 }
 SIZES = {"resnet": 32, "resnet_critic": 32, "sagan": 32, "dcgan": 32, "lite": 16, "mlp": None}
 
