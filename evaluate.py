@@ -18,7 +18,7 @@ from datamodules.folder import Folder
 from errors import UserError
 from evaluation.evaluator import NoScores, Scores
 from evaluation.fakes import Fakes, GeneratorFakes, GivenFakes
-from evaluation.record import FILE_NAME, append_record, make_record
+from evaluation.record import FILE_NAME, UNKNOWN_ORIGIN, append_record, make_record
 from runs import checkpoint, command_line
 from runs.build import game_of_checkpoint
 from runs.data import data_of_checkpoint
@@ -34,7 +34,7 @@ class Contestant:
         data: the real images.
         fakes: the generated ones.
         protocol: settings of the protocol if the command line has none.
-        about: of the record: run, iteration, kimg, seconds.
+        about: of the record: run, iteration, kimg, seconds, made_by.
         records: file that gets the record.
     """
 
@@ -64,6 +64,7 @@ def generator_of_run(config: DictConfig, device: torch.device) -> Contestant:
             "iteration": game.iteration,
             "kimg": game.kimg,
             "seconds": content["seconds"],
+            "made_by": content.get("made_by", UNKNOWN_ORIGIN),
         },
         records=folder / FILE_NAME,
     )
@@ -95,6 +96,7 @@ def images_of_others(config: DictConfig) -> Contestant:
             "iteration": None,
             "kimg": None,
             "seconds": None,
+            "made_by": UNKNOWN_ORIGIN,
         },
         records=folder / FILE_NAME,
     )
@@ -119,7 +121,7 @@ def evaluate(config: DictConfig) -> Scores:
         if isinstance(evaluator, NoScores):
             raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
         scores = evaluator.score(found.fakes)
-    append_record(found.records, make_record(scores, **found.about, device=device))
+    append_record(found.records, make_record(scores, **found.about))
     _show(scores, found.about["run"]["title"], found.records)
     return scores
 

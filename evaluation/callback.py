@@ -14,7 +14,7 @@ from torch import nn
 
 from evaluation.evaluator import ConstantImagesError
 from evaluation.fakes import GeneratorFakes
-from evaluation.record import FILE_NAME, append_record, make_record, read_records
+from evaluation.record import FILE_NAME, append_record, make_record, origin, read_records
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +126,7 @@ class ScoreCallback(pl.Callback):
             kimg=pl_module.kimg,
             seconds=self.seconds,
             run=self.run,
-            device=pl_module.device,
-            devices=trainer.world_size,
+            made_by=origin(pl_module.device, trainer.world_size),
         )
         self.history.append(record)
         if trainer.is_global_zero:

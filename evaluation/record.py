@@ -11,9 +11,9 @@ A record holds
     kimg        thousands of real images shown
     seconds     wall-clock of the run, over all its interruptions
     run         what was trained, as the caller says: method, data, settings
-    hardware    {device, devices, cpu, cores}
-    versions    of Python and the libraries
-    commit      of this repository, "-dirty" if it had changes; null where there is none
+    hardware    {device, devices, cpu, cores} that it was trained on; null if not known
+    versions    of Python and the libraries that scored it
+    commit      of this repository in training, "-dirty" if it had changes; null if not known
     time        when it was written, UTC
 """
 
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 1
 FILE_NAME = "records.jsonl"
+UNKNOWN_ORIGIN = {"hardware": None, "commit": None}
 LIBRARIES = ("saddlepoint", "torch", "torchvision", "pytorch-lightning", "torch-fidelity")
 
 
@@ -46,10 +47,18 @@ def make_record(
     kimg: float | None,
     seconds: float | None,
     run: dict[str, Any],
-    device: torch.device,
-    devices: int = 1,
+    made_by: dict[str, Any],
 ) -> dict[str, Any]:
-    """Put a record together; see the top of this file."""
+    """Put a record together; see the top of this file.
+
+    Args:
+        scores: values and what they mean.
+        iteration: finished iterations.
+        kimg: thousands of real images shown.
+        seconds: wall-clock of the run.
+        run: what was trained.
+        made_by: `origin` of the generator, not of its scores where those come later.
+    """
     return {
         "schema": SCHEMA,
         "scores": scores.means,
@@ -60,9 +69,8 @@ def make_record(
         "kimg": kimg,
         "seconds": None if seconds is None else round(seconds, 3),
         "run": run,
-        "hardware": hardware(device, devices),
         "versions": versions(),
-        "commit": commit(),
+        **made_by,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -109,6 +117,11 @@ def read_records(path: Path) -> list[dict[str, Any]]:
             continue
         records.append(record)
     return records
+
+
+def origin(device: torch.device, devices: int = 1) -> dict[str, Any]:
+    """What trains here: ``hardware`` and ``commit``."""
+    return {"hardware": hardware(device, devices), "commit": commit()}
 
 
 def hardware(device: torch.device, devices: int = 1) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from evaluation.callback import ScoreCallback, untouched
 from evaluation.evaluator import ConstantImagesError, Scores
 from evaluation.fakes import GeneratorFakes
 from evaluation.ranks import from_first_rank
-from evaluation.record import append_record, make_record, read_records
+from evaluation.record import append_record, make_record, origin, read_records
 from evaluation.score_names import larger_is_better
 from gans import Game
 from runs import checkpoint
@@ -127,8 +127,7 @@ class FinalScores(pl.Callback):
                 kimg=game.kimg,
                 seconds=seconds,
                 run=self.scores.run,
-                device=game.device,
-                devices=trainer.world_size,
+                made_by=origin(game.device, trainer.world_size),
             )
             append_record(self.scores.path, record)
 

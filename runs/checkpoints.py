@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from evaluation.record import origin
 from gans import Game
 from gans.loss_log import DivergedError
 from runs import checkpoint
@@ -76,7 +77,13 @@ class Checkpoints(pl.Callback):
                 " diverged; lower the learning rate or add a gradient penalty."
             )
         if trainer.is_global_zero:
-            content = {**self.header, "game": game.state(), "seconds": self.seconds}
+            made_by = origin(game.device, trainer.world_size)
+            content = {
+                **self.header,
+                "game": game.state(),
+                "seconds": self.seconds,
+                "made_by": made_by,
+            }
             checkpoint.save(path or self.path, content)
 
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:

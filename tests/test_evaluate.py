@@ -82,16 +82,18 @@ def test_resumed_run_knows_the_best_of_before(tmp_path):
     assert [p.name for p in (folder / "checkpoints").glob("best-*")] == ["best-00000002.ckpt"]
 
 
-def test_checkpoint_is_scored_again_as_at_the_end_of_training(run):
+def test_checkpoint_is_scored_again_as_at_the_end_of_training(run, monkeypatch):
     folder, _ = run
     before = len(read_records(folder / "records.jsonl"))
+    monkeypatch.setattr("evaluation.record.commit", lambda: "another")
     config = composed([f"run={folder}"], "evaluate")  # under the run's own full protocol
     scores = evaluate.evaluate(config)
     *_, last, again = read_records(folder / "records.jsonl")
     assert len(read_records(folder / "records.jsonl")) == before + 1
     assert again["scores"] == pytest.approx(last["scores"], rel=1e-6)
     assert again["fingerprint"] == last["fingerprint"] and again["iteration"] == 6
-    assert again["run"] == last["run"]
+    for what in ("run", "hardware", "commit"):  # who scores is not who trained
+        assert again[what] == last[what], what
     assert scores.by_seed == again["by_evaluation_seed"]
     best = next((folder / "checkpoints").glob("best-*.ckpt"))
     words = [f"run={best}", "protocol=quick", "protocol.num_fake=32"]
@@ -127,9 +129,9 @@ def test_two_folders_are_compared_and_enter_the_leaderboard(faces, capsys):
         capsys.readouterr().out.split()
     )
     assert not logging.getLogger("evaluation.statistics_cache").disabled  # warnings are heard
-    (record,) = read_records(faces / "outputs" / "evaluations" / "theirs" / "records.jsonl")
-    assert record["run"]["title"] == "theirs" and record["kimg"] is None
-    assert set(record["scores"]) == {
+    (line,) = read_records(faces / "outputs" / "evaluations" / "theirs" / "records.jsonl")
+    assert line["run"]["title"] == "theirs" and line["kimg"] is None
+    assert set(line["scores"]) == {
         f"{name}/avatar-classifier" for name in ("FD", "density", "coverage")
     }
     same = [f"images={faces}/A", f"reference={faces}/A", *words[2:]]
