@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ class Features(NamedTuple):
     logits: Tensor | None = None
 
 
-class Extractor(nn.Module):
+class Extractor(nn.Module, ABC):
     """A network with a name, a hash of its weights, and features as output.
 
     Weights are loaded by `load`, not on construction.
@@ -73,13 +74,13 @@ class Extractor(nn.Module):
         """Map float images in [-1, 1] to the uint8 that `forward` takes; uint8 stays as it is."""
         return images if images.dtype == torch.uint8 else to_uint8(images)
 
+    @abstractmethod
     def forward(self, images: Tensor) -> Features:
         """Features of images (N, C, H, W) uint8; each depends on its own image alone.
 
         Raises:
             UserError: images that the network does not take.
         """
-        raise NotImplementedError
 
 
 class RawValues(Extractor):

@@ -4,6 +4,7 @@ Below, g(x) is that gradient for one sample x, and x^ = alpha x + (1 - alpha) G(
 from U(0, 1) per pair lies on a line between a real and a fake.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -60,7 +61,7 @@ def zero_centred(gradients: Tensor) -> Tensor:
     return gradients.flatten(1).square().sum(1).mean()
 
 
-class GradientPenalty(Term):
+class GradientPenalty(Term, ABC):
     """Base class: the discriminator minimises `penalty`, computed in a float32 pass of its own.
 
     Args:
@@ -90,9 +91,9 @@ class GradientPenalty(Term):
         labels = getattr(step, self.labels)
         return self.penalty(lambda x: step.score(x, labels), step.real, step.fake, step.draws)
 
+    @abstractmethod
     def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
         """Scalar from reals and fakes (n, *shape) and the random numbers of this update."""
-        raise NotImplementedError
 
 
 class WassersteinGradientPenalty(GradientPenalty):

@@ -1,5 +1,6 @@
 """What every discriminator has: an output with features, and heads like its own."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ class Features(NamedTuple):
     pooled: Tensor
 
 
-class Discriminator(nn.Module):
+class Discriminator(nn.Module, ABC):
     """Base class: logits = head(pooled), plus the projection <embed(y), pooled> if conditional.
 
     The projection is that of T. Miyato and M. Koyama, "cGANs with Projection Discriminator", ICLR
@@ -57,9 +58,9 @@ class Discriminator(nn.Module):
         if num_classes:
             self.embed = finish(nn.Embedding(num_classes, pooled_features), **self._options)
 
+    @abstractmethod
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Local map (n, c, h, w) and pooled vector (n, d), float32, of images (n, *shape)."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Features:
         """Judge images (n, *shape) in [-1, 1]; labels (n,) are needed if there are classes."""
