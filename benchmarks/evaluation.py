@@ -19,8 +19,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 #: Our metrics, torch-fidelity's names of them, and of their first values.
 SCORES = {
     "fid": ("fid", "FID", "frechet_inception_distance"),
@@ -50,12 +48,12 @@ from torch.utils.data import Dataset  # noqa: E402
 from torch_fidelity import calculate_metrics  # noqa: E402
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # noqa: E402
 
-from datamodules.base import DataModule  # noqa: E402
-from datamodules.source import Samples  # noqa: E402
-from evaluation.evaluator import Evaluator  # noqa: E402
-from evaluation.fakes import GivenFakes  # noqa: E402
-from evaluation.inception import InceptionV3Compat, _Network  # noqa: E402
-from evaluation.inception_weights import InceptionWeights  # noqa: E402
+from saddlepoint.datamodules.base import DataModule  # noqa: E402
+from saddlepoint.datamodules.source import InMemory  # noqa: E402
+from saddlepoint.evaluation.evaluator import Evaluator  # noqa: E402
+from saddlepoint.evaluation.fakes import GivenFakes  # noqa: E402
+from saddlepoint.extractors.inception import InceptionV3Compat, _Network  # noqa: E402
+from saddlepoint.extractors.inception_weights import InceptionWeights  # noqa: E402
 
 
 def smooth_noise(seed: int) -> Tensor:
@@ -72,10 +70,10 @@ class Data(DataModule):
         super().__init__(f"noise {seed}", num_workers=0)
         self.seed = seed
 
-    def load(self) -> Samples:
+    def load(self) -> InMemory:
         """All of one class."""
         images = smooth_noise(self.seed)
-        return Samples(images=images, labels=torch.zeros(len(images), dtype=torch.long))
+        return InMemory(images=images, labels=torch.zeros(len(images), dtype=torch.long))
 
 
 class Images(Dataset):

@@ -8,12 +8,8 @@ Both start from the moments of the same features; torch-fidelity gets them in fl
 import argparse
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--features", type=int, default=2048, help="dimensions of a feature")
@@ -32,7 +28,7 @@ from torch_fidelity.metric_fid import (  # noqa: E402
     fid_statistics_to_metric,
 )
 
-from evaluation.frechet import FeatureStatistics, frechet_distance  # noqa: E402
+from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance  # noqa: E402
 
 
 def features_like_those_of_images(count: int, dimensions: int, seed: int) -> Tensor:

@@ -17,7 +17,6 @@ import argparse
 import multiprocessing
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from gans.networks.resnet import ResNetDiscriminator  # noqa: E402
-from losses.infomax import MASKS, InfoMax, info_nce  # noqa: E402
+from saddlepoint.gans.networks.resnet import ResNetDiscriminator  # noqa: E402
+from saddlepoint.losses.infomax import MASKS, InfoMax, info_nce  # noqa: E402
 
 
 def naive(term: InfoMax, pooled: Tensor, local: Tensor) -> Tensor:

@@ -8,12 +8,9 @@ medians is printed.
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import pytorch_lightning as pl
 import torch
@@ -21,8 +18,9 @@ from bare_trainer import bare_trainer
 from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
-from gans import GAN
-from runs.build import build_game
+from saddlepoint.gans import GAN
+from saddlepoint.items import Items
+from saddlepoint.runs.build import build_game
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -111,7 +109,8 @@ def main() -> None:
     reals = reals.contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(len(reals), dtype=torch.long, device=device)
     blocks = [
-        {"iteration": i, "images": reals, "labels": labels} for i in range(options.iterations)
+        {"iteration": i, "reals": Items(image=reals, label=labels)}
+        for i in range(options.iterations)
     ]
     clock = Alternate(written_out(theirs, reals))
     bare_trainer(device, clock).fit(ours, DataLoader(blocks, batch_size=None))

@@ -9,12 +9,9 @@ all turns is compared with SNGAN's.
 import argparse
 import logging
 import statistics
-import sys
 import time
 import warnings
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import pytorch_lightning as pl
 import torch
@@ -22,8 +19,9 @@ from bare_trainer import bare_trainer
 from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
-from gans import Game
-from runs.build import build_game
+from saddlepoint.gans import Game
+from saddlepoint.items import Items
+from saddlepoint.runs.build import build_game
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 STACKS = {
@@ -63,7 +61,7 @@ def take_turn(game: Game, iterations: int, clock: Clock, device: torch.device) -
     images = torch.rand(n, *game.generator.shape, device=device) * 2 - 1
     labels = torch.zeros(n, dtype=torch.long, device=device)
     blocks = [
-        {"iteration": game.iteration + i, "images": images, "labels": labels}
+        {"iteration": game.iteration + i, "reals": Items(image=images, label=labels)}
         for i in range(iterations)
     ]
     bare_trainer(device, clock).fit(game, DataLoader(blocks, batch_size=None))

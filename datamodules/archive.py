@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from errors import UserError
+from saddlepoint.errors import UserError
 
 IMAGE_SUFFIXES = ("bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp")
 LABEL_FILE = "dataset.json"

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datamodules.base import DataModule
-from datamodules.source import Samples
-from errors import UserError
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.source import InMemory
+from saddlepoint.errors import UserError
 
 SHEET = Path(__file__).parent / "assets" / "avatars.npz"
 FACES = 6144
@@ -34,12 +34,12 @@ class Avatars(DataModule):
     def __init__(self, **settings: Any) -> None:
         super().__init__("avatars", **settings)
 
-    def load(self) -> Samples:
+    def load(self) -> InMemory:
         """Decode the embedded sheet."""
         return load_avatars()
 
 
-def load_avatars() -> Samples:
+def load_avatars() -> InMemory:
     """Images (6144, 3, 32, 32) uint8, hair colour as class, attributes (6144, 6) of 0 and 1.
 
     Raises:
@@ -56,7 +56,7 @@ def load_avatars() -> Samples:
         raise UserError(
             f"The embedded faces ({SHEET}) are missing or damaged: install Saddlepoint again."
         ) from error
-    return Samples(
+    return InMemory(
         images=images,
         labels=torch.from_numpy(labels.astype(np.int64)),
         classes=CLASSES,

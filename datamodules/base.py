@@ -12,14 +12,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from datamodules.cache import decoded
-from datamodules.digest import digest_of_files, digest_of_samples
-from datamodules.order import Plan
-from datamodules.resident import ResidentBlocks
-from datamodules.source import EncodedImages, Samples, Source
-from datamodules.stream import stream, usable_workers
-from datamodules.streamed import StreamedBlocks
-from errors import UserError
+from saddlepoint.datamodules.cache import decoded
+from saddlepoint.datamodules.digest import digest_in_memory, digest_of_files
+from saddlepoint.datamodules.order import Plan
+from saddlepoint.datamodules.resident_blocks import ResidentBlocks
+from saddlepoint.datamodules.source import EncodedImages, InMemory, Source
+from saddlepoint.datamodules.streamed_blocks import StreamedBlocks
+from saddlepoint.datamodules.workers import stream, usable_workers
+from saddlepoint.errors import UserError
+from saddlepoint.items import Items
 
 #: Sets up to this size are decoded once and served from memory, resident or not.
 DECODED_AT_MOST = 4 * 2**30
@@ -97,7 +98,7 @@ class DataModule(pl.LightningDataModule, ABC):
 
     @cached_property
     def source(self) -> Source:
-        """The data set; in memory (`Samples`) unless it is too large for that."""
+        """The data set; in memory (`InMemory`) unless it is too large for that."""
         source = self.load()
         small = source.num_bytes <= DECODED_AT_MOST
         if isinstance(source, EncodedImages) and (small or self._fits(source)):
@@ -123,15 +124,15 @@ class DataModule(pl.LightningDataModule, ABC):
             num_items=len(source),
             classes=source.classes,
             attributes=source.attribute_names,
-            digest=digest_of_samples(source)
-            if isinstance(source, Samples)
+            digest=digest_in_memory(source)
+            if isinstance(source, InMemory)
             else digest_of_files(source, self.cache_dir),
         )
 
     @property
     def is_resident(self) -> bool:
         """Whether the data live on the training device."""
-        return isinstance(self.source, Samples) and self._fits(self.source)
+        return isinstance(self.source, InMemory) and self._fits(self.source)
 
     def plan(
         self,
@@ -155,10 +156,10 @@ class DataModule(pl.LightningDataModule, ABC):
     def train_dataloader(self) -> ResidentBlocks | StreamedBlocks:
         """One block for each iteration from ``start`` on.
 
-        After `on_after_batch_transfer` it is a dict: ``iteration`` int; ``images`` (n, *shape)
-        float32 in [-1, 1] on the device, with n = batches_per_iteration * batch_size / world size;
-        ``labels`` (n,) int64, zeros without classes; ``attributes`` (n, A) float32 of 0 and 1, if
-        the set has them.
+        After `on_after_batch_transfer` it is a dict: ``iteration`` int; ``reals``, the `Items` of
+        n = batches_per_iteration * batch_size / world size items on the device: ``image``
+        (n, *shape) float32 in [-1, 1]; ``label`` (n,) int64, zeros without classes; ``attributes``
+        (n, A) float32 of 0 and 1, if the set has them.
 
         Raises:
             UserError: the batch does not divide among the devices.
@@ -176,15 +177,15 @@ class DataModule(pl.LightningDataModule, ABC):
 
     def real_batches(
         self, batch_size: int, indices: Sequence[int] | Tensor | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[Items]:
         """Items for evaluation, in the order of ``indices`` (all of them by default).
 
         Yields:
-            Images (B, C, H, W) uint8 as stored, without flips, on the CPU; labels (B,) int64. The
-            last batch may be smaller.
+            ``image`` (B, C, H, W) uint8 as stored, without flips, on the CPU; ``label`` (B,)
+            int64. The last batch may be smaller.
         """
         indices = torch.arange(len(self.source)) if indices is None else torch.as_tensor(indices)
-        workers = 0 if isinstance(self.source, Samples) else self.num_workers
+        workers = 0 if isinstance(self.source, InMemory) else self.num_workers
         count = math.ceil(len(indices) / batch_size)
         return stream(partial(_real_batch, self.source, indices, batch_size), count, workers)
 
@@ -212,6 +213,6 @@ class DataModule(pl.LightningDataModule, ABC):
         return replace(self._planned, flip=flip, rank=rank, world_size=world_size)
 
 
-def _real_batch(source: Source, indices: Tensor, size: int, k: int) -> tuple[Tensor, Tensor]:
+def _real_batch(source: Source, indices: Tensor, size: int, k: int) -> Items:
     items = indices[k * size : (k + 1) * size]
-    return source.read(items), source.labels[items]
+    return Items(image=source.read(items), label=source.labels[items])

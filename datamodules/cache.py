@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.decode import decoder_versions
-from datamodules.digest import sha256_of, version_of_files
-from datamodules.source import EncodedImages, Samples
-from datamodules.stream import stream
+from saddlepoint.datamodules.decode import decoder_versions
+from saddlepoint.datamodules.digest import sha256_of, version_of_files
+from saddlepoint.datamodules.source import EncodedImages, InMemory
+from saddlepoint.datamodules.workers import stream
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ IMAGES_PER_CHUNK = 64
 FEW_IMAGES = 4096
 
 
-def decoded(source: EncodedImages, name: str, cache_dir: Path | None, num_workers: int) -> Samples:
+def decoded(source: EncodedImages, name: str, cache_dir: Path | None, num_workers: int) -> InMemory:
     """Decode a whole set, or find its images in the cache.
 
     A cache file is an ``.npy`` of all images (N, C, H, W) uint8 followed by its SHA-256, under a
@@ -47,8 +47,8 @@ def decoded(source: EncodedImages, name: str, cache_dir: Path | None, num_worker
     return _samples(source, *kept)
 
 
-def _samples(source: EncodedImages, images: Tensor, images_sha256: str) -> Samples:
-    return Samples(
+def _samples(source: EncodedImages, images: Tensor, images_sha256: str) -> InMemory:
+    return InMemory(
         images=images,
         images_sha256=images_sha256,
         labels=source.labels,

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torchvision import datasets
 
-from datamodules.archive import Folder
-from datamodules.base import DataModule
-from datamodules.decode import Decoder
-from datamodules.download import explain_unreadable
-from datamodules.image_files import ImageFiles
-from errors import UserError
+from saddlepoint.datamodules.archive import Folder
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.decode import Decoder
+from saddlepoint.datamodules.download import explain_unreadable
+from saddlepoint.datamodules.image_files import ImageFiles
+from saddlepoint.errors import UserError
 
 
 class CelebA(DataModule):

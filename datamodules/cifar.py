@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import torch
 from torchvision import datasets
 
-from datamodules.base import DataModule
-from datamodules.download import explain_unreadable
-from datamodules.source import Samples
-from errors import UserError
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.download import explain_unreadable
+from saddlepoint.datamodules.source import InMemory
+from saddlepoint.errors import UserError
 
 
 class CIFAR10(DataModule):
@@ -31,7 +31,7 @@ class CIFAR10(DataModule):
             raise UserError(f"datamodule.split is {split!r}: {self.name} has train and test")
         self.split = split
 
-    def load(self) -> Samples:
+    def load(self) -> InMemory:
         """Read the images, after a check of their MD5 sums."""
         try:
             data = self.dataset(self.root, train=self.split == "train")
@@ -45,7 +45,7 @@ class CIFAR10(DataModule):
             ]
             files = [(folder / file, md5) for file, md5 in parts]
             raise explain_unreadable(self.name, self.root, files) from error
-        return Samples(
+        return InMemory(
             images=torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(),
             labels=torch.tensor(data.targets),
             classes=tuple(data.classes),

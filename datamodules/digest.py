@@ -17,8 +17,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from datamodules.source import EncodedImages, Samples, Source
-from errors import UserError
+from saddlepoint.datamodules.source import EncodedImages, InMemory, Source
+from saddlepoint.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def sha256_of(tensor: Tensor | None) -> str:
     return digest.hexdigest()
 
 
-def digest_of_samples(samples: Samples) -> str:
+def digest_in_memory(samples: InMemory) -> str:
     """Digest of a set in memory: ``sha256-`` and 64 hexadecimal digits."""
     return "sha256-" + _join(samples.images_sha256 or sha256_of(samples.images), *_labels(samples))
 

@@ -1,4 +1,4 @@
-"""Fetch a data set: ``python -m datamodules.download cifar10 root=data``."""
+"""Fetch a data set: ``saddlepoint download cifar10 root=data``."""
 
 import difflib
 import sys
@@ -8,9 +8,9 @@ from pathlib import Path
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
-from errors import UserError
+from saddlepoint.errors import UserError
 
-USAGE = "usage: python -m datamodules.download NAME root=DIRECTORY"
+USAGE = "usage: saddlepoint download NAME root=DIRECTORY"
 
 DOWNLOADS: dict[str, Callable[[Path], object]] = {
     "cifar10": lambda root: datasets.CIFAR10(root, download=True),
@@ -38,7 +38,7 @@ def command(name: str, root: Path) -> str:
     """How to fetch a data set, for a message about a missing file."""
     if name in BY_HAND:
         return BY_HAND[name].format(root=root)
-    return f"fetch it with: python -m datamodules.download {name} root={root}"
+    return f"fetch it with: saddlepoint download {name} root={root}"
 
 
 def explain_unreadable(
@@ -82,8 +82,9 @@ def download(name: str, root: Path) -> None:
         raise UserError(f"cannot download {name} to {root}: {reason}") from error
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     names = [argument for argument in arguments if "=" not in argument]
     options = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     root = Path(options.pop("root", "data")).expanduser()
@@ -99,4 +100,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from datamodules.archive import image_names, open_archive, read_labels
-from datamodules.base import DataModule
-from datamodules.decode import Decoder
-from datamodules.image_files import ImageFiles
-from errors import UserError
+from saddlepoint.datamodules.archive import image_names, open_archive, read_labels
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.decode import Decoder
+from saddlepoint.datamodules.image_files import ImageFiles
+from saddlepoint.errors import UserError
 
 
 class Folder(DataModule):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.archive import Folder, Zip
-from datamodules.decode import Decoder
-from datamodules.source import EncodedImages
-from errors import UserError
+from saddlepoint.datamodules.archive import Folder, Zip
+from saddlepoint.datamodules.decode import Decoder
+from saddlepoint.datamodules.source import EncodedImages
+from saddlepoint.errors import UserError
 
 
 @dataclass(kw_only=True)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.archive import Folder, image_names, read_labels
-from datamodules.base import DataModule
-from datamodules.decode import Decoder
-from datamodules.download import command
-from datamodules.image_files import ImageFiles
-from datamodules.source import Samples
-from errors import UserError
+from saddlepoint.datamodules.archive import Folder, image_names, read_labels
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.decode import Decoder
+from saddlepoint.datamodules.download import command
+from saddlepoint.datamodules.image_files import ImageFiles
+from saddlepoint.datamodules.source import InMemory
+from saddlepoint.errors import UserError
 
 CLASSES = 1000
 
@@ -39,7 +39,7 @@ class ImageNet32(DataModule):
             raise UserError(f"datamodule.split is {split!r}: imagenet32 has train and val")
         self.split = split
 
-    def load(self) -> Samples | ImageFiles:
+    def load(self) -> InMemory | ImageFiles:
         """Find the images in either form."""
         batches = sorted(self.root.glob(f"{self.split}_data*.npz"), key=_number)
         if batches:
@@ -64,7 +64,7 @@ def _number(path: Path) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def _read_batches(paths: list[Path]) -> Samples:
+def _read_batches(paths: list[Path]) -> InMemory:
     images, labels = [], []
     for path in paths:
         try:
@@ -73,7 +73,7 @@ def _read_batches(paths: list[Path]) -> Samples:
                 labels.append(torch.from_numpy(batch["labels"].astype(np.int64)) - 1)
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} is corrupt ({error}): fetch it again") from error
-    return Samples(
+    return InMemory(
         images=torch.cat(images),
         labels=torch.cat(labels),
         classes=tuple(map(str, range(1, CLASSES + 1))),

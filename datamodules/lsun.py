@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.base import DataModule
-from datamodules.decode import Decoder
-from datamodules.download import command
-from datamodules.source import EncodedImages
-from errors import UserError
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.decode import Decoder
+from saddlepoint.datamodules.download import command
+from saddlepoint.datamodules.source import EncodedImages
+from saddlepoint.errors import UserError
 
 
 class LSUNBedroom(DataModule):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from randomness import keyed_generator
+from saddlepoint.randomness import keyed_generator
 
 
 @dataclass(frozen=True)

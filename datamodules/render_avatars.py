@@ -1,7 +1,7 @@
 """Render the embedded set of drawn faces anew.
 
     pip install 'saddlepoint[avatars]'
-    python -m datamodules.render_avatars
+    python -m saddlepoint.datamodules.render_avatars
 
 Needs DiceBear's renderer and its pixel-art style, which is in the public domain (CC0). The set is a
 function of this file and of their versions: every face is drawn from a seed.
@@ -19,7 +19,7 @@ from dicebear import Avatar, Style
 from PIL import Image
 from rich.progress import track
 
-from datamodules.avatars import ATTRIBUTES, CLASSES, FACES, PER_ROW, RESOLUTION, SHEET
+from saddlepoint.datamodules.avatars import ATTRIBUTES, CLASSES, FACES, PER_ROW, RESOLUTION, SHEET
 
 #: One hair colour a class; skin and the rest are drawn from the seed.
 HAIR_COLOURS = dict(

@@ -45,7 +45,7 @@ class Source(ABC):
 
 
 @dataclass(kw_only=True)
-class Samples(Source):
+class InMemory(Source):
     """Items in memory.
 
     Attributes:

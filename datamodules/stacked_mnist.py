@@ -7,11 +7,11 @@ import torch
 from torch.nn.functional import pad
 from torchvision import datasets
 
-from datamodules.base import DataModule
-from datamodules.download import explain_unreadable
-from datamodules.source import Samples
-from errors import UserError
-from randomness import keyed_generator
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.download import explain_unreadable
+from saddlepoint.datamodules.source import InMemory
+from saddlepoint.errors import UserError
+from saddlepoint.randomness import keyed_generator
 
 
 class StackedMNIST(DataModule):
@@ -44,18 +44,18 @@ class StackedMNIST(DataModule):
         self.num_items = num_items
         self.data_seed = data_seed
 
-    def load(self) -> Samples:
+    def load(self) -> InMemory:
         """Stack the digits."""
         digits = self.digits()
         generator = keyed_generator("stacked_mnist", self.data_seed)
         drawn = torch.randint(len(digits), (self.num_items, 3), generator=generator)
-        return Samples(
+        return InMemory(
             images=digits.images.squeeze(1)[drawn],
             labels=digits.labels[drawn] @ torch.tensor([100, 10, 1]),
             classes=tuple(f"{number:03d}" for number in range(1000)),
         )
 
-    def digits(self) -> Samples:
+    def digits(self) -> InMemory:
         """What the channels are made of: images (N, 1, H, W) of one digit, which is the class.
 
         A classifier of the 1,000 classes need only tell these.
@@ -67,7 +67,7 @@ class StackedMNIST(DataModule):
             files = [(raw / file.removesuffix(".gz"), None) for file, _ in datasets.MNIST.resources]
             raise explain_unreadable(self.name, self.root, files) from error
         margin = (self.resolution - 28) // 2
-        return Samples(
+        return InMemory(
             images=pad(digits.data, 4 * (margin,)).unsqueeze(1),
             labels=digits.targets,
             classes=tuple("0123456789"),

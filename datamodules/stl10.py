@@ -10,11 +10,11 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
-from datamodules.base import DataModule
-from datamodules.decode import Decoder
-from datamodules.download import explain_unreadable
-from datamodules.source import EncodedImages
-from errors import UserError
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.decode import Decoder
+from saddlepoint.datamodules.download import explain_unreadable
+from saddlepoint.datamodules.source import EncodedImages
+from saddlepoint.errors import UserError
 
 BYTES_PER_IMAGE = 3 * 96 * 96
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from datamodules.base import DataModule
-from datamodules.source import Samples
-from randomness import keyed_generator
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.source import InMemory
+from saddlepoint.randomness import keyed_generator
 
 
 class Points(DataModule):
@@ -50,9 +50,9 @@ class Points(DataModule):
         """Standard deviation of the noise in the points served."""
         return self.std * self.scale
 
-    def _samples(self, noiseless: Tensor, generator: torch.Generator, **labels: Any) -> Samples:
+    def _samples(self, noiseless: Tensor, generator: torch.Generator, **labels: Any) -> InMemory:
         noise = self.std * torch.randn(noiseless.shape, generator=generator)
-        return Samples(images=(noiseless + noise) * self.scale, **labels)
+        return InMemory(images=(noiseless + noise) * self.scale, **labels)
 
 
 class Gaussians(Points):
@@ -72,7 +72,7 @@ class Gaussians(Points):
         """Means of the modes in the points served, (K, 2)."""
         return self.centres() * self.scale
 
-    def load(self) -> Samples:
+    def load(self) -> InMemory:
         """Draw the points."""
         generator = keyed_generator(self.name, self.data_seed)
         centres = self.centres()
@@ -122,7 +122,7 @@ class SwissRoll(Points):
         """Largest radius."""
         return 4.5 * math.pi
 
-    def load(self) -> Samples:
+    def load(self) -> InMemory:
         """Draw the points."""
         generator = keyed_generator(self.name, self.data_seed)
         t = math.pi * (1.5 + 3 * torch.rand(self.num_items, generator=generator))

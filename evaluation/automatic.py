@@ -5,10 +5,13 @@ from typing import Any
 
 import torch
 
-from evaluation import protocols
-from evaluation.evaluator import Evaluator, NoScores
-from evaluation.inception_weights import find_inception_weights, ways_to_get_inception_weights
-from evaluation.ranks import from_first_rank
+from saddlepoint.evaluation import named_protocols
+from saddlepoint.evaluation.evaluator import Evaluator, NoScores
+from saddlepoint.evaluation.ranks import from_first_rank
+from saddlepoint.extractors.inception_weights import (
+    find_inception_weights,
+    ways_to_get_inception_weights,
+)
 
 
 class AutomaticScores:
@@ -39,18 +42,18 @@ class AutomaticScores:
         spec = data.spec
         if len(spec.shape) == 1:
             if getattr(data, "mode_centres", None) is not None:
-                return protocols.named("modes")
-            return protocols.named("modes", scores={"fid": {}})
+                return named_protocols.named("modes")
+            return named_protocols.named("modes", scores={"fid": {}})
         # A folder of a user's own may have this name, but not these attributes.
         if spec.name == "avatars" and spec.attributes and spec.shape == (3, 32, 32):
-            return protocols.named("quick")
+            return named_protocols.named("quick")
         # The first rank decides for all: they compute the scores together.
         if from_first_rank(find_inception_weights() is None):
             return NoScores(f"No FID: {ways_to_get_inception_weights()}.")
         if device.type == "cpu":
             return NoScores(
-                "No FID on a CPU unless metrics=fid10k asks for it: Inception takes about 0.1 s an"
+                "No FID on a CPU unless monitor=fid10k asks for it: Inception takes about 0.1 s an"
                 " image."
             )
         fewer = {} if spec.num_items >= 10_000 else {"num_real": spec.num_items}
-        return protocols.named("fid10k", download=False, cache_dir=self.cache_dir, **fewer)
+        return named_protocols.named("fid10k", download=False, cache_dir=self.cache_dir, **fewer)

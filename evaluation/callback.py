@@ -12,9 +12,9 @@ import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
-from evaluation.evaluator import ConstantImagesError
-from evaluation.fakes import GeneratorFakes
-from evaluation.record import FILE_NAME, append_record, make_record, origin, read_records
+from saddlepoint.evaluation.evaluator import ConstantImagesError
+from saddlepoint.evaluation.fakes import GeneratorFakes
+from saddlepoint.records.record import FILE_NAME, append_record, make_record, origin, read_records
 
 log = logging.getLogger(__name__)
 

@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from errors import UserError
-from evaluation import statistics_cache
-from evaluation.extractors import Extractor
-from evaluation.fakes import BATCH_OF_STATISTICS, Fakes
-from evaluation.jpeg import jpeg_round_trip
-from evaluation.metrics import METRICS
-from evaluation.metrics.metric import Batch, Collector
-from evaluation.named_extractors import extractor_named
-from evaluation.protocol import Protocol
-from evaluation.ranks import any_rank, extremes, from_first_rank, rank_and_count, share
-from randomness import keyed_generator
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation import statistics_cache
+from saddlepoint.evaluation.fakes import BATCH_OF_STATISTICS, Fakes
+from saddlepoint.evaluation.jpeg import jpeg_round_trip
+from saddlepoint.evaluation.metrics import METRICS
+from saddlepoint.evaluation.metrics.metric import Batch, Collector
+from saddlepoint.evaluation.protocol import Protocol
+from saddlepoint.evaluation.ranks import any_rank, extremes, from_first_rank, rank_and_count, share
+from saddlepoint.extractors.extractor import Extractor
+from saddlepoint.extractors.named import extractor_named
+from saddlepoint.randomness import keyed_generator
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Evaluator:
     """Computes the scores of a protocol; one pass through the extractor feeds them all.
 
     Args:
-        extractor: gives features; an object, or a name, see `evaluation.named_extractors`.
+        extractor: gives features; an object, or a name, see `extractors.named`.
         scores: {metric: its options}, see `evaluation.metrics`.
         num_real: real images, drawn once under the first seed; None takes all there are.
         num_fake: generated images; None takes all there are, which needs images from elsewhere.
@@ -275,7 +275,7 @@ class Evaluator:
         collectors = self._collectors("of_reals", count)
         missing = {name: c for name, c in collectors.items() if not self._restore(name, c, data)}
         if missing:
-            log.info("Features of the %d real images of %s", count, data.spec.name)
+            log.info("Extracted of the %d real images of %s", count, data.spec.name)
             mine = share(count)
             self._collect(self._real_images(data, mine), mine, missing, "real")
             if rank_and_count()[0] == 0:
@@ -308,8 +308,8 @@ class Evaluator:
             generator = keyed_generator(self.seeds[0], "real images")
             order = torch.randperm(len(chosen), generator=generator)
             chosen = order[: self.protocol.num_real].sort().values
-        for images, labels in data.real_batches(self.batch_size, chosen[mine.start : mine.stop]):
-            yield images.to(self.device, non_blocking=True), labels.to(self.device)
+        for items in data.real_batches(self.batch_size, chosen[mine.start : mine.stop]):
+            yield items.image.to(self.device, non_blocking=True), items.label.to(self.device)
 
     # Both sides -------------------------------------------------------------------------------
 

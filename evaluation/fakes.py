@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from errors import UserError
-from randomness import keyed_generator
+from saddlepoint.errors import UserError
+from saddlepoint.randomness import keyed_generator
 
 #: Images in a batch whose own statistics batch norm takes, where a protocol asks for that.
 BATCH_OF_STATISTICS = 64
@@ -102,8 +102,8 @@ class GivenFakes:
         if self.wanted < self.count:
             order = torch.randperm(self.count, generator=keyed_generator(seed, "given images"))
         chosen = order[positions.start : positions.stop]
-        for images, labels in self.data.real_batches(batch_size, chosen):
-            yield images, self._classes[labels]
+        for items in self.data.real_batches(batch_size, chosen):
+            yield items.image, self._classes[items.label]
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from errors import UserError
+from saddlepoint.errors import UserError
 
 
 class FeatureStatistics:

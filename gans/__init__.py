@@ -1,18 +1,18 @@
 """GAN methods as LightningModules that share one training loop."""
 
-from gans.cgan_pd import CGANPD
-from gans.dag_gan import DAGGAN
-from gans.dcgan import DCGAN, ResNetDCGAN
-from gans.game import Game, Player
-from gans.gan import GAN
-from gans.infomax_gan import InfoMaxGAN
-from gans.lsgan import LSGAN
-from gans.ms_gan import MSGAN
-from gans.sagan import SAGAN
-from gans.sngan import SNGAN
-from gans.ss_adv_gan import SSAdvGAN
-from gans.ssgan import SSGAN
-from gans.wgan_gp import WGANGP
+from saddlepoint.gans.cgan_pd import CGANPD
+from saddlepoint.gans.dag_gan import DAGGAN
+from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
+from saddlepoint.gans.game import Game, Player
+from saddlepoint.gans.gan import GAN
+from saddlepoint.gans.infomax_gan import InfoMaxGAN
+from saddlepoint.gans.lsgan import LSGAN
+from saddlepoint.gans.ms_gan import MSGAN
+from saddlepoint.gans.sagan import SAGAN
+from saddlepoint.gans.sngan import SNGAN
+from saddlepoint.gans.ss_adv_gan import SSAdvGAN
+from saddlepoint.gans.ssgan import SSGAN
+from saddlepoint.gans.wgan_gp import WGANGP
 
 __all__ = [
     "CGANPD",

@@ -5,8 +5,8 @@ T. Miyato, M. Koyama. "cGANs with Projection Discriminator", ICLR 2018, arXiv 18
 
 from typing import Any
 
-from errors import UserError
-from gans.sngan import SNGAN
+from saddlepoint.errors import UserError
+from saddlepoint.gans.sngan import SNGAN
 
 
 class CGANPD(SNGAN):

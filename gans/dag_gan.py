@@ -4,8 +4,8 @@ N.-T. Tran, V.-H. Tran, N.-B. Nguyen, T.-K. Nguyen, N.-M. Cheung. "On Data Augme
 Training", IEEE Transactions on Image Processing, 2021, arXiv 2006.05338.
 """
 
-from gans.sngan import SNGAN
-from losses.dag import DAG
+from saddlepoint.gans.sngan import SNGAN
+from saddlepoint.losses.dag import DAG
 
 
 class DAGGAN(SNGAN):

@@ -4,8 +4,8 @@ A. Radford, L. Metz, S. Chintala. "Unsupervised Representation Learning with Dee
 Generative Adversarial Networks", ICLR 2016, arXiv 1511.06434.
 """
 
-from gans.gan import GAN
-from losses.adversarial import Minimax, NonSaturating
+from saddlepoint.gans.gan import GAN
+from saddlepoint.losses.adversarial import Minimax, NonSaturating
 
 
 class DCGAN(GAN):

@@ -13,12 +13,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from gans.distributed import average_gradients
-from gans.loss_log import LossLog
-from gans.moving_average import MovingAverage
-from gans.precision import has_fast_bfloat16
-from losses.term import Step
-from randomness import Draws, key_to_seed
+from saddlepoint.gans.distributed import average_gradients
+from saddlepoint.gans.loss_log import LossLog
+from saddlepoint.gans.moving_average import MovingAverage
+from saddlepoint.gans.precision import has_fast_bfloat16
+from saddlepoint.losses.term import Step
+from saddlepoint.randomness import Draws, key_to_seed
 
 #: Factor on every learning rate as a function of t = finished iterations / all iterations.
 LR_SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -147,8 +147,9 @@ class Game(pl.LightningModule):
 
     def _batches_of_reals(self, batch: dict[str, Any]) -> Any:
         size = self.batch_size // self.trainer.world_size
-        images = self._to_memory_format(batch["images"])
-        fields = {"real": images, "labels": batch["labels"], "attributes": batch.get("attributes")}
+        reals = batch["reals"]
+        images = self._to_memory_format(reals.image)
+        fields = {"real": images, "labels": reals.label, "attributes": reals.get("attributes")}
         for start in range(0, len(images), size):
             yield {k: v[start : start + size] for k, v in fields.items() if v is not None}
 

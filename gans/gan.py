@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from errors import UserError
-from gans.game import Game, MakeOptimizer, Player
-from gans.networks.discriminator import Discriminator, Features
-from losses.adversarial import AdversarialLoss, Hinge
-from losses.term import Step, Term, View
+from saddlepoint.errors import UserError
+from saddlepoint.gans.game import Game, MakeOptimizer, Player
+from saddlepoint.gans.networks.discriminator import Discriminator, Features
+from saddlepoint.losses.adversarial import AdversarialLoss, Hinge
+from saddlepoint.losses.term import Step, Term, View
 
 ADAM = partial(torch.optim.Adam, lr=2e-4, betas=(0.0, 0.9), fused=True)
 

@@ -4,8 +4,8 @@ K. S. Lee, N.-T. Tran, N.-M. Cheung. "InfoMax-GAN: Improved Adversarial Image Ge
 Information Maximization and Contrastive Learning", WACV 2021, arXiv 2007.04589.
 """
 
-from gans.sngan import SNGAN
-from losses.infomax import InfoMax
+from saddlepoint.gans.sngan import SNGAN
+from saddlepoint.losses.infomax import InfoMax
 
 
 class InfoMaxGAN(SNGAN):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from errors import UserError
+from saddlepoint.errors import UserError
 
 
 class DivergedError(UserError):

@@ -4,8 +4,8 @@ X. Mao, Q. Li, H. Xie, R. Y. K. Lau, Z. Wang, S. P. Smolley. "Least Squares Gene
 Networks", ICCV 2017, arXiv 1611.04076.
 """
 
-from gans.gan import GAN
-from losses.adversarial import LeastSquares
+from saddlepoint.gans.gan import GAN
+from saddlepoint.losses.adversarial import LeastSquares
 
 
 class LSGAN(GAN):

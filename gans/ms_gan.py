@@ -6,8 +6,8 @@ Improvement with Multi-class Minimax Game", NeurIPS 2019, arXiv 1911.06997.
 Not to be confused with "Mode Seeking GAN" (Mao et al., CVPR 2019), which is abbreviated alike.
 """
 
-from gans.sngan import SNGAN
-from losses.multi_class import MultiClassMinimax
+from saddlepoint.gans.sngan import SNGAN
+from saddlepoint.losses.multi_class import MultiClassMinimax
 
 
 class MSGAN(SNGAN):

@@ -4,7 +4,7 @@ H. Zhang, I. Goodfellow, D. Metaxas, A. Odena. "Self-Attention Generative Advers
 ICML 2019, arXiv 1805.08318.
 """
 
-from gans.cgan_pd import CGANPD
+from saddlepoint.gans.cgan_pd import CGANPD
 
 
 class SAGAN(CGANPD):

@@ -4,8 +4,8 @@ T. Miyato, T. Kataoka, M. Koyama, Y. Yoshida. "Spectral Normalization for Genera
 Networks", ICLR 2018, arXiv 1802.05957.
 """
 
-from gans.gan import GAN
-from losses.adversarial import Hinge
+from saddlepoint.gans.gan import GAN
+from saddlepoint.losses.adversarial import Hinge
 
 
 class SNGAN(GAN):

@@ -4,8 +4,8 @@ N.-T. Tran, V.-H. Tran, N.-B. Nguyen, N.-M. Cheung. "An Improved Self-supervised
 Training", arXiv 1905.05469, 2019.
 """
 
-from gans.sngan import SNGAN
-from losses.multi_class import MultiClassMatch
+from saddlepoint.gans.sngan import SNGAN
+from saddlepoint.losses.multi_class import MultiClassMatch
 
 
 class SSAdvGAN(SNGAN):

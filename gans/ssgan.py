@@ -4,8 +4,8 @@ T. Chen, X. Zhai, M. Ritter, M. Lucic, N. Houlsby. "Self-Supervised GANs via Aux
 Loss", CVPR 2019, arXiv 1811.11212.
 """
 
-from gans.sngan import SNGAN
-from losses.rotation import Rotation
+from saddlepoint.gans.sngan import SNGAN
+from saddlepoint.losses.rotation import Rotation
 
 
 class SSGAN(SNGAN):

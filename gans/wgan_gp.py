@@ -4,9 +4,9 @@ I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin, A. Courville. "Improved Traini
 GANs", NeurIPS 2017, arXiv 1704.00028.
 """
 
-from gans.gan import GAN
-from losses.adversarial import Wasserstein
-from losses.gradient_penalty import WassersteinGradientPenalty
+from saddlepoint.gans.gan import GAN
+from saddlepoint.losses.adversarial import Wasserstein
+from saddlepoint.losses.gradient_penalty import WassersteinGradientPenalty
 
 
 class WGANGP(GAN):

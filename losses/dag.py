@@ -12,11 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from errors import UserError
-from losses.gradient_penalty import GradientPenalty
-from losses.term import Step, Term, View
-from losses.transformations import IDENTITY, POLICIES, Transformation
-from randomness import Draws
+from saddlepoint.errors import UserError
+from saddlepoint.losses.gradient_penalty import GradientPenalty
+from saddlepoint.losses.term import Step, Term, View
+from saddlepoint.losses.transformations import IDENTITY, POLICIES, Transformation
+from saddlepoint.randomness import Draws
 
 
 class Branch(NamedTuple):

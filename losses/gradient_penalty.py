@@ -11,9 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from errors import UserError
-from losses.term import Step, Term
-from randomness import Draws
+from saddlepoint.errors import UserError
+from saddlepoint.losses.term import Step, Term
+from saddlepoint.randomness import Draws
 
 #: Maps samples (n, *shape) to logits (n, 1), each of its own sample alone (no batch norm).
 Score = Callable[[Tensor], Tensor]

@@ -14,8 +14,8 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from errors import UserError
-from losses.term import Step, Term
+from saddlepoint.errors import UserError
+from saddlepoint.losses.term import Step, Term
 
 #: What stands in for the score of an image's other positions, which are no negatives.
 MASKS = {"soft": -10.0, "exact": -torch.inf}

@@ -19,9 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from errors import UserError
-from losses.rotation import Rotation, rotate, rotate_by_quarters, rotation_labels, square
-from losses.term import Step, Term, View
+from saddlepoint.errors import UserError
+from saddlepoint.losses.rotation import (
+    Rotation,
+    rotate,
+    rotate_by_quarters,
+    rotation_labels,
+    square,
+)
+from saddlepoint.losses.term import Step, Term, View
 
 #: Number of angles, which are classes 0 .. 3.
 ANGLES = 4

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from errors import UserError
-from losses.term import Step, Term, View
+from saddlepoint.errors import UserError
+from saddlepoint.losses.term import Step, Term, View
 
 
 def rotate(images: Tensor, quarters: int) -> Tensor:

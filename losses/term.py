@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from losses.adversarial import AdversarialLoss
-from randomness import Draws
+from saddlepoint.losses.adversarial import AdversarialLoss
+from saddlepoint.randomness import Draws
 
 
 class View(NamedTuple):

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from errors import UserError
-from losses.rotation import rotate
-from randomness import Draws
+from saddlepoint.errors import UserError
+from saddlepoint.losses.rotation import rotate
+from saddlepoint.randomness import Draws
 
 #: Sides of a crop, largest shift of a translation, sides of a cutout: shares of the image's sides.
 CROP, SHIFT, CUTOUT = 0.75, 0.125, 0.5

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from evaluation.callback import ScoreCallback, untouched
-from evaluation.evaluator import ConstantImagesError, Scores
-from evaluation.fakes import GeneratorFakes
-from evaluation.ranks import from_first_rank
-from evaluation.record import append_record, make_record, origin, read_records
-from evaluation.score_names import larger_is_better
-from gans import Game
-from runs import checkpoint
-from runs.build import game_of_checkpoint
-from runs.checkpoints import Checkpoints
+from saddlepoint.evaluation.callback import ScoreCallback, untouched
+from saddlepoint.evaluation.evaluator import ConstantImagesError, Scores
+from saddlepoint.evaluation.fakes import GeneratorFakes
+from saddlepoint.evaluation.ranks import from_first_rank
+from saddlepoint.gans import Game
+from saddlepoint.records.record import append_record, make_record, origin, read_records
+from saddlepoint.records.score_names import larger_is_better
+from saddlepoint.runs import checkpoint_file
+from saddlepoint.runs.build import game_of_checkpoint
+from saddlepoint.runs.checkpointing import Checkpointing
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class BestCheckpoints(pl.Callback):
         keep: how many.
     """
 
-    def __init__(self, scores: ScoreCallback, checkpoints: Checkpoints, keep: int) -> None:
+    def __init__(self, scores: ScoreCallback, checkpoints: Checkpointing, keep: int) -> None:
         self.scores, self.checkpoints, self.keep = scores, checkpoints, keep
 
     @property
@@ -102,7 +102,7 @@ class FinalScores(pl.Callback):
             games = {game.iteration: (game, self.scores.seconds)}
             # Other machines may not see the first one's disk.
             path = self.best.best() if trainer.is_global_zero else None
-            content = from_first_rank(None if path is None else checkpoint.load(path))
+            content = from_first_rank(None if path is None else checkpoint_file.load(path))
             if content is not None:
                 best = game_of_checkpoint(content).to(game.device)
                 games.setdefault(best.iteration, (best, content["seconds"]))

@@ -6,8 +6,8 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gans import Game
-from randomness import key_to_seed
+from saddlepoint.gans import Game
+from saddlepoint.randomness import key_to_seed
 
 
 def build_game(config: DictConfig, shape: tuple[int, ...], num_classes: int) -> Game:

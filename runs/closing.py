@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from evaluation.evaluator import Scores
-from gans import Game
+from saddlepoint.evaluation.evaluator import Scores
+from saddlepoint.gans import Game
 
 
 def closing_screen(

@@ -18,8 +18,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from errors import UserError
-from runs.settings import flat
+from saddlepoint.errors import UserError
+from saddlepoint.runs.settings import flat
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 

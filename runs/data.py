@@ -6,9 +6,9 @@ from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from datamodules.base import DataModule
-from errors import UserError
-from runs.resume import merge
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.errors import UserError
+from saddlepoint.runs.resume import merge
 
 
 def data_of_checkpoint(content: dict[str, Any], data_dir: str | None = None) -> DataModule:

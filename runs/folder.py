@@ -9,8 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from errors import UserError
-from gans import Game
+from saddlepoint.errors import UserError
+from saddlepoint.gans import Game
 
 
 def new_folder(config: DictConfig, title: str) -> Path:

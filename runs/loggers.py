@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from errors import UserError
+from saddlepoint.errors import UserError
 
 
 class CSVFile(Logger):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from gans import Game
+from saddlepoint.gans import Game
 
 REDRAW_EVERY = 0.2  # seconds, on a terminal
 PRINT_EVERY = 15.0  # seconds, in a log file

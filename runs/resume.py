@@ -7,9 +7,9 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from errors import UserError
-from runs import checkpoint
-from runs.settings import HARMLESS, flat, is_under
+from saddlepoint.errors import UserError
+from saddlepoint.runs import checkpoint_file
+from saddlepoint.runs.settings import HARMLESS, flat, is_under
 
 
 class Resumption(NamedTuple):
@@ -42,7 +42,7 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
         return Resumption(config, overrides)
     refusals = []
     for path in _candidates(config):
-        content = checkpoint.load(path)
+        content = checkpoint_file.load(path)
         merged = merge(content["overrides"], overrides)
         config = compose("train", overrides=merged)
         changed = changes(content["config"], OmegaConf.to_container(config, resolve=True))
@@ -65,8 +65,8 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
 def _candidates(config: DictConfig) -> list[Path]:
     if config.ckpt != "last":
         path = Path(config.ckpt)
-        return [path / checkpoint.LAST if path.is_dir() else path]
-    newest_first = checkpoint.runs_by_age(config.output_dir)
+        return [path / checkpoint_file.LAST if path.is_dir() else path]
+    newest_first = checkpoint_file.runs_by_age(config.output_dir)
     if not newest_first:
         raise UserError(f"There is no run to resume under {config.output_dir}: leave out ckpt.")
     return newest_first

@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
-from gans import Game
-from runs.pictures import save_picture
+from saddlepoint.gans import Game
+from saddlepoint.runs.pictures import save_picture
 
 
 class SampleGrids(pl.Callback):

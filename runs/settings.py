@@ -8,7 +8,7 @@ HARMLESS = (
     *(
         "trainer",
         "logger",
-        "metrics",
+        "monitor",
         "protocol",
         "keep_best",
         "output_dir",

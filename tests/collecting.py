@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import torch
 
-from evaluation.metrics import METRICS
-from evaluation.metrics.metric import Batch
-from randomness import keyed_generator
+from saddlepoint.evaluation.metrics import METRICS
+from saddlepoint.evaluation.metrics.metric import Batch
+from saddlepoint.randomness import keyed_generator
 
 CPU = torch.device("cpu")
 CLASSES = ("round", "square", "flat")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from evaluation.protocol import Protocol
+from saddlepoint.evaluation.protocol import Protocol
 
 CIFAR10 = {"name": "cifar10", "shape": [3, 32, 32], "classes": list("abcdefghij"), "digest": "c1f"}
 AVATARS = {"name": "avatars", "shape": [3, 32, 32], "classes": ["man", "woman"], "digest": "a7a"}

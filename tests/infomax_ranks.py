@@ -4,8 +4,8 @@ import torch
 import torch.distributed
 from torch import nn
 
-from losses.infomax import InfoMax
-from losses.term import Step
+from saddlepoint.losses.infomax import InfoMax
+from saddlepoint.losses.term import Step
 
 
 class TinyDiscriminator(nn.Module):

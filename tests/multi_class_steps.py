@@ -2,9 +2,9 @@
 
 import torch
 
-from gans.networks.lite import LiteDiscriminator, LiteGenerator
-from losses.term import Step
-from randomness import Draws
+from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
+from saddlepoint.losses.term import Step
+from saddlepoint.randomness import Draws
 
 SHAPE = (3, 16, 16)
 SMALL = {"iterations": 2, "batch_size": 8, "n_dis": 2, "precision": "32", "log_every": 1}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datamodules.folder import Folder
+from saddlepoint.datamodules.folder import Folder
 
 
 def picture(seed=0, size=(8, 8), mode="RGB"):

@@ -6,7 +6,8 @@ import warnings
 import pytorch_lightning as pl
 import torch
 
-from gans import Game
+from saddlepoint.gans import Game
+from saddlepoint.items import Items
 
 
 class Blocks:
@@ -24,7 +25,7 @@ class Blocks:
 
     def __iter__(self):
         for iteration in range(self.start, self.stop):
-            yield {"iteration": iteration, "images": self.images, "labels": self.labels}
+            yield {"iteration": iteration, "reals": Items(image=self.images, label=self.labels)}
 
 
 def play(game: Game, stop=None, callbacks=(), **options) -> Game:

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from evaluation.extractors import Extractor, Features
-from randomness import keyed_generator
+from saddlepoint.extractors.extractor import Extracted, Extractor
+from saddlepoint.items import Items
+from saddlepoint.randomness import keyed_generator
 
 
 class Pixels(Extractor):
@@ -22,7 +23,7 @@ class Pixels(Extractor):
     def forward(self, images):
         assert images.dtype == torch.uint8
         self.sizes.append(len(images))
-        return Features(nn.functional.avg_pool2d(images.float(), 2).flatten(1))
+        return Extracted(nn.functional.avg_pool2d(images.float(), 2).flatten(1))
 
 
 class PlainData:
@@ -40,7 +41,7 @@ class PlainData:
 
     def real_batches(self, batch_size, indices):
         for part in indices.split(batch_size):
-            yield self.items[part], torch.zeros(len(part), dtype=torch.long)
+            yield Items(image=self.items[part], label=torch.zeros(len(part), dtype=torch.long))
 
 
 def images(count, seed, shape=(1, 4, 4)):
@@ -74,6 +75,6 @@ class Sampled:
 
 def evaluator(**settings):
     """Frechet distance of the means of 2 x 2 blocks."""
-    from evaluation.evaluator import Evaluator
+    from saddlepoint.evaluation.evaluator import Evaluator
 
     return Evaluator(Pixels(), **({"scores": {"fid": {}}} | settings))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
+from saddlepoint.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
 
 ALL = [
     Hinge(),

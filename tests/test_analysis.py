@@ -6,20 +6,19 @@ from PIL import Image
 from scoring import Pixels, PlainData, images
 from train_cli import QUICK, composed, train_here
 
-import sample
-from errors import UserError
-from evaluation.analysis.neighbours import NearestSearch, nearest_neighbours
-from evaluation.analysis.sample_size import distance_by_sample_size
-from evaluation.analysis.spectrum import (
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.analysis.neighbours import NearestSearch, nearest_neighbours
+from saddlepoint.evaluation.analysis.sample_size import distance_by_sample_size
+from saddlepoint.evaluation.analysis.spectrum import (
     EPSILON,
     RadialSpectrum,
     frequencies_in_rings,
     radial_power,
 )
-from evaluation.extractors import Extractor, Features
-from evaluation.frechet import FeatureStatistics, frechet_distance
-from runs import checkpoint
-from runs.checkpoint import LAST
+from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
+from saddlepoint.extractors.extractor import Extracted, Extractor
+from saddlepoint.runs import checkpoint_file, sample
+from saddlepoint.runs.checkpoint_file import LAST
 
 # Nearest neighbours -------------------------------------------------------------------------------
 
@@ -102,7 +101,7 @@ class Broken(Extractor):
     name = "broken"
 
     def forward(self, images):
-        return Features(images.flatten(1).float() / 0)
+        return Extracted(images.flatten(1).float() / 0)
 
 
 @pytest.mark.parametrize(
@@ -308,10 +307,10 @@ def points(tmp_path_factory):
 
 def altered(run, folder, change):
     """A run whose checkpoint differs by ``change``."""
-    content = checkpoint.load(run)
+    content = checkpoint_file.load(run)
     change(content)
     header = ("format", "version", "written_by")
-    checkpoint.save(folder / LAST, {k: v for k, v in content.items() if k not in header})
+    checkpoint_file.save(folder / LAST, {k: v for k, v in content.items() if k not in header})
     return folder
 
 

@@ -5,18 +5,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from datamodules.avatars import ATTRIBUTES, CLASSES, load_avatars
-from datamodules.pixels import to_float
-from errors import UserError
-from evaluation import attribute_classifier
-from evaluation.attribute_classifier import (
+from saddlepoint.datamodules.avatars import ATTRIBUTES, CLASSES, load_avatars
+from saddlepoint.datamodules.pixels import to_float
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
+from saddlepoint.extractors import attribute_classifier
+from saddlepoint.extractors.attribute_classifier import (
     SHA256,
     WEIGHTS,
     AttributeClassifier,
     load_attribute_classifier,
 )
-from evaluation.frechet import FeatureStatistics, frechet_distance
-from randomness import keyed_generator
+from saddlepoint.randomness import keyed_generator
 
 COUNT = 1000  # faces in a half
 

@@ -6,9 +6,17 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules import avatars
-from datamodules.avatars import ATTRIBUTES, CLASSES, FACES, PER_ROW, SHEET, Avatars, load_avatars
-from errors import UserError
+from saddlepoint.datamodules import avatars
+from saddlepoint.datamodules.avatars import (
+    ATTRIBUTES,
+    CLASSES,
+    FACES,
+    PER_ROW,
+    SHEET,
+    Avatars,
+    load_avatars,
+)
+from saddlepoint.errors import UserError
 
 
 @pytest.fixture(scope="module")

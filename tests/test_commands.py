@@ -8,35 +8,33 @@ import pytest
 from omegaconf import OmegaConf
 from train_cli import QUICK, ROOT, command, composed, train_here
 
-import evaluate
-import sample
-import train_extractor
-from datamodules.download import DOWNLOADS as FETCHED
-from errors import UserError
+from saddlepoint.datamodules.download import DOWNLOADS as FETCHED
+from saddlepoint.errors import UserError
+from saddlepoint.runs import evaluate, sample, train_extractor
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def commands(script):
-    """Arguments of every ``python {script} ...`` in a shell block, without repetitions."""
+def commands(*start):
+    """Arguments of every command in a shell block that starts like this, without repetitions."""
     found = []
     for page in PAGES:
         for block in re.findall(r"```(?:bash|sh)\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
-                if words[:1] == ["python"] and words[1 : 1 + len(script)] == script:
-                    found.append(tuple(words[1 + len(script) :]))
+                if tuple(words[: len(start)]) == start:
+                    found.append(tuple(words[len(start) :]))
     return list(dict.fromkeys(found))
 
 
-TRAIN = [words for words in commands(["train.py"]) if not {"--help", "-m"} & set(words)]
-SWEEPS = [words for words in commands(["train.py"]) if "-m" in words]
-SAMPLE = commands(["sample.py"])
-EVALUATE = commands(["evaluate.py"])
-EXTRACTORS = commands(["train_extractor.py"])
-DOWNLOADS = commands(["-m", "datamodules.download"])
+TRAIN = [words for words in commands("python", "train.py") if not {"--help", "-m"} & set(words)]
+SWEEPS = [words for words in commands("python", "train.py") if "-m" in words]
+SAMPLE = commands("python", "sample.py")
+EVALUATE = commands("python", "evaluate.py")
+EXTRACTORS = commands("python", "train_extractor.py")
+DOWNLOADS = commands("saddlepoint", "download")
 #: Those of the README; docs/leaderboard.md shows all options at once.
-BOARDS = [words for words in commands(["leaderboard.py"]) if words[0] == "outputs"]
+BOARDS = [words for words in commands("python", "leaderboard.py") if words[0] == "outputs"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +64,7 @@ def test_commands_are_found():
 def test_train(words, outputs):
     overrides = tiny(words, outputs)
     config = composed([*overrides, "data_dir=nowhere"])
-    own_data = config.datamodule._target_.split(".")[1] in ("avatars", "toys")
+    own_data = config.datamodule._target_.split(".")[2] in ("avatars", "toys")
     if own_data:
         train_here(overrides)
         return
@@ -121,7 +119,7 @@ def test_evaluate(words, tmp_path, monkeypatch):
 @pytest.mark.parametrize("words", EXTRACTORS, ids=" ".join)
 def test_train_extractor(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="datamodules.download cifar10"):
+    with pytest.raises(UserError, match="saddlepoint download cifar10"):
         train_extractor.train_extractor(composed(words, "train_extractor"))
     assert not list(tmp_path.iterdir())
 
@@ -132,7 +130,7 @@ def test_download_knows_the_data_set(words):
 
 
 def test_leaderboard(tmp_path):
-    scored = ["metrics=quick", "metrics.num_real=64", "metrics.num_fake=64"]
+    scored = ["monitor=quick", "monitor.num_real=64", "monitor.num_fake=64"]
     train_here([*QUICK, *scored, f"output_dir={tmp_path}/outputs"])
     for words in BOARDS:
         paths = [f"{tmp_path}/{word}" for word in words if not word.startswith("--")]

@@ -10,10 +10,10 @@ from omegaconf import OmegaConf
 from play import changed, play, snapshot
 from train_cli import ROOT, command, composed, finish, start
 
-from errors import UserError
-from gans import Game
-from losses.term import Term
-from runs.build import build_game
+from saddlepoint.errors import UserError
+from saddlepoint.gans import Game
+from saddlepoint.losses.term import Term
+from saddlepoint.runs.build import build_game
 
 GROUPS = {
     folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
@@ -109,7 +109,10 @@ def test_a_conditional_method_needs_classes():
         (["iteratons=5"], "'iteratons' is no setting; did you mean 'iterations'?"),
         (["gan.n_diss=5"], "'gan.n_diss' is no setting; did you mean 'gan.n_dis'?"),
         (["iterations=0"], "iterations=0 makes no run"),
-        (["datamodule=cifar10", "data_dir=nowhere"], "python -m datamodules.download cifar10"),
+        (
+            ["datamodule=cifar10", "data_dir=nowhere"],
+            "saddlepoint download cifar10",
+        ),
         (["gan=ssgan", "terms=[r1]"], "write 'terms=[rotation,r1]'"),
         (["ckpt=nowhere.ckpt"], "There is no checkpoint nowhere.ckpt"),
         (["network.generator.upsampling=cubic"], "upsampling"),
@@ -170,5 +173,5 @@ def test_experiments_are_as_published():
         assert config.batch_size == 64
         assert gan.generator_optimizer.lr == 2e-4
         assert list(gan.generator_optimizer.betas) == [0.0, 0.9]
-        assert gan._target_ == "gans.SSGAN"
+        assert gan._target_ == "saddlepoint.gans.SSGAN"
         assert Path(config.datamodule._target_.split(".")[-1]).name

@@ -4,7 +4,7 @@ import pytest
 import torch
 from train_cli import QUICK, equal, train_here
 
-from runs import checkpoint
+from saddlepoint.runs import checkpoint_file
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 GPU = [word for word in QUICK if word != "trainer=cpu"] + ["trainer=gpu"]
@@ -14,7 +14,7 @@ METHODS = ["sngan", "ssgan", "wgan_gp", "cgan_pd", "sagan", "dcgan"]
 @pytest.mark.parametrize("method", METHODS)
 def test_an_iteration_waits_for_nothing(method, tmp_path, monkeypatch):
     """No copy to the host and no synchronisation inside `training_step`."""
-    from gans import Game
+    from saddlepoint.gans import Game
 
     step = Game.training_step
 
@@ -40,7 +40,7 @@ def test_a_run_resumes_bit_for_bit_on_deterministic_cuda(method, tmp_path):
     train_here([*common, f"output_dir={tmp_path}/whole", "run_name=run", "iterations=8"])
     train_here([*common, f"output_dir={tmp_path}/broken", "run_name=run", "iterations=4"])
     train_here([f"ckpt={tmp_path}/broken/run", "iterations=8", "allow_changes=true"])
-    whole, broken = (checkpoint.load(tmp_path / name / "run") for name in ("whole", "broken"))
+    whole, broken = (checkpoint_file.load(tmp_path / name / "run") for name in ("whole", "broken"))
     assert equal(whole["game"], broken["game"])
 
 

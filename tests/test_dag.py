@@ -7,24 +7,24 @@ import torch
 from play import play, snapshot
 from torch import Tensor, nn
 
-from errors import UserError
-from gans import DAGGAN, SNGAN, WGANGP
-from gans.networks.dcgan import DCGANDiscriminator
-from gans.networks.discriminator import Discriminator
-from gans.networks.lite import LiteDiscriminator, LiteGenerator
-from gans.networks.mlp import MLPDiscriminator, MLPGenerator
-from losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
-from losses.dag import DAG
-from losses.gradient_penalty import R1, R2, WassersteinGradientPenalty
-from losses.rotation import rotate
-from losses.term import Step
-from losses.transformations import (
+from saddlepoint.errors import UserError
+from saddlepoint.gans import DAGGAN, SNGAN, WGANGP
+from saddlepoint.gans.networks.dcgan import DCGANDiscriminator
+from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
+from saddlepoint.gans.networks.mlp import MLPDiscriminator, MLPGenerator
+from saddlepoint.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
+from saddlepoint.losses.dag import DAG
+from saddlepoint.losses.gradient_penalty import R1, R2, WassersteinGradientPenalty
+from saddlepoint.losses.rotation import rotate
+from saddlepoint.losses.term import Step
+from saddlepoint.losses.transformations import (
     IDENTITY,
     POLICIES,
     ROTATE_90,
     Transformation,
 )
-from randomness import Draws
+from saddlepoint.randomness import Draws
 
 SHAPE = (3, 16, 16)
 SMALL = {"iterations": 2, "batch_size": 8, "n_dis": 2, "precision": "32", "log_every": 1}

@@ -8,11 +8,11 @@ import pytest
 import torch
 from pictures import encoded, load, picture, put, put_zip
 
-import datamodules.base
-import datamodules.digest
-from datamodules.cache import IMAGES_PER_CHUNK
-from datamodules.decode import Decoder
-from errors import UserError
+import saddlepoint.datamodules.base
+import saddlepoint.datamodules.digest
+from saddlepoint.datamodules.cache import IMAGES_PER_CHUNK
+from saddlepoint.datamodules.decode import Decoder
+from saddlepoint.errors import UserError
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_full_disk_leaves_nothing_half_written(many, monkeypatch, caplog):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("datamodules.cache.np.save", full)
+    monkeypatch.setattr("saddlepoint.datamodules.cache.np.save", full)
     assert load(path, cache_dir=cache).spec.num_items
     assert "No space left on device" in caplog.text
     assert {file.suffix for file in cache.iterdir()} == {".lock"}
@@ -122,7 +122,7 @@ def test_large_set_is_decoded_on_the_way(tmp_path, monkeypatch):
     path = put_zip(tmp_path / "x.zip", files)
     settings = {"resolution": 6, "channels": 3, "flip": True}
     resident, streamed = load(path, **settings), load(path, resident=False, **settings)
-    monkeypatch.setattr(datamodules.base, "DECODED_AT_MOST", 0)
+    monkeypatch.setattr(saddlepoint.datamodules.base, "DECODED_AT_MOST", 0)
     count = decodes(monkeypatch)
     large = load(path, resident=False, num_workers=2, **settings)
     assert large.spec.shape == (3, 6, 6) and not count
@@ -133,11 +133,11 @@ def test_large_set_is_decoded_on_the_way(tmp_path, monkeypatch):
         *(data.train_dataloader() for data in (resident, streamed, large)), strict=True
     ):
         one, two, three = (
-            data.on_after_batch_transfer(block, 0)["images"]
+            data.on_after_batch_transfer(block, 0)["reals"].image
             for data, block in zip((resident, streamed, large), blocks, strict=True)
         )
         assert torch.equal(one, two) and torch.equal(one, three)
-    images = torch.cat([images for images, _ in large.real_batches(5)])
+    images = torch.cat([items.image for items in large.real_batches(5)])
     assert torch.equal(images, resident.source.images)
     for settings in ({"resolution": 6}, {"channels": 3}):
         with pytest.raises(UserError, match=r"set datamodule.resolution and datamodule.channels"):
@@ -145,13 +145,15 @@ def test_large_set_is_decoded_on_the_way(tmp_path, monkeypatch):
 
 
 def test_digest_of_a_large_set_is_kept_while_its_files_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(datamodules.base, "DECODED_AT_MOST", 0)
+    monkeypatch.setattr(saddlepoint.datamodules.base, "DECODED_AT_MOST", 0)
     put(tmp_path / "x", {f"{i}.png": picture(i) for i in range(3)})
     settings = {"resolution": 8, "channels": 3, "resident": False}
     digest = load(tmp_path / "x", **settings).spec.digest
     assert load(tmp_path / "x", cache_dir=tmp_path / "c", **settings).spec.digest == digest
     with monkeypatch.context() as context:
-        context.setattr(datamodules.digest, "_sha256_of_file", None)  # not to be read again
+        context.setattr(
+            saddlepoint.datamodules.digest, "_sha256_of_file", None
+        )  # not to be read again
         assert load(tmp_path / "x", cache_dir=tmp_path / "c", **settings).spec.digest == digest
     put(tmp_path / "x", {"1.png": picture(7)})
     changed = load(tmp_path / "x", cache_dir=tmp_path / "c", **settings).spec.digest
@@ -162,7 +164,7 @@ def test_digest_of_a_large_set_is_kept_while_its_files_stay(tmp_path, monkeypatc
 
 def test_source_files_too_large_to_read_in_every_run(many, monkeypatch):
     path, cache = many
-    monkeypatch.setattr(datamodules.digest, "CHEAP_TO_READ", 0)
+    monkeypatch.setattr(saddlepoint.datamodules.digest, "CHEAP_TO_READ", 0)
     spec = load(path, cache_dir=cache).spec
-    monkeypatch.setattr(datamodules.digest, "_sha256_of_file", None)
+    monkeypatch.setattr(saddlepoint.datamodules.digest, "_sha256_of_file", None)
     assert load(path, cache_dir=cache).spec == spec == load(path).spec

@@ -10,9 +10,9 @@ from pictures import encoded, labelled, load, picture, pixels_of, put, put_zip
 from PIL import Image
 from torchvision.transforms.functional import center_crop
 
-import datamodules.base
-from datamodules.decode import Decoder, centre_crop
-from errors import UserError
+import saddlepoint.datamodules.base
+from saddlepoint.datamodules.decode import Decoder, centre_crop
+from saddlepoint.errors import UserError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -162,7 +162,7 @@ def test_corrupt_image_is_named(tmp_path, kind):
 
 
 def test_error_of_a_worker_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(datamodules.base, "DECODED_AT_MOST", 0)
+    monkeypatch.setattr(saddlepoint.datamodules.base, "DECODED_AT_MOST", 0)
     put(tmp_path, {"1.png": picture(1), "2.png": b"broken"})
     data = load(tmp_path, resident=False, resolution=8, channels=3, num_workers=2)
     data.plan(0, 2, 1, 5)

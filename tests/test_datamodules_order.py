@@ -6,11 +6,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from datamodules.base import DataModule
-from datamodules.order import Order, Plan, epoch_flips, epoch_permutation, share_of_rank
-from datamodules.pixels import to_float, to_uint8
-from datamodules.source import Samples
-from errors import UserError
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.order import Order, Plan, epoch_flips, epoch_permutation, share_of_rank
+from saddlepoint.datamodules.pixels import to_float, to_uint8
+from saddlepoint.datamodules.source import InMemory
+from saddlepoint.errors import UserError
 
 ITEMS = 50
 
@@ -25,7 +25,7 @@ class Numbered(DataModule):
         numbers = torch.arange(ITEMS)
         images = numbers.to(torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, 4, 4)
         images[..., 0] = 255
-        return Samples(
+        return InMemory(
             images=images,
             labels=numbers % 10,
             classes=tuple("0123456789"),
@@ -42,20 +42,21 @@ def blocks_of(rank=0, world_size=1, start=0, iterations=9, seed=3, **settings):
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
     )
     data.plan(seed, batch_size=8, batches_per_iteration=2, iterations=iterations, start=start)
-    return [data.on_after_batch_transfer(block, 0) for block in data.train_dataloader()]
+    blocks = [data.on_after_batch_transfer(block, 0) for block in data.train_dataloader()]
+    assert [block["iteration"] for block in blocks] == list(range(start, iterations))
+    return [block["reals"] for block in blocks]
 
 
 def items_of(block):
     """Which items a block shows: the second column is neither first nor last, flipped or not."""
-    return to_uint8(block["images"])[:, 0, 0, 1].long()
+    return to_uint8(block["image"])[:, 0, 0, 1].long()
 
 
 def assert_same(some, others):
     assert len(some) == len(others) > 0
     for one, other in zip(some, others, strict=True):
         assert one.keys() == other.keys()
-        assert one["iteration"] == other["iteration"]
-        for key in one.keys() - {"iteration"}:
+        for key in one:
             assert torch.equal(one[key], other[key]), key
             assert one[key].dtype == other[key].dtype
 
@@ -110,7 +111,7 @@ def test_ranks_together_see_what_one_sees(settings, world_size):
     alone = blocks_of(flip=True, **settings)
     ranks = [blocks_of(rank, world_size, flip=True, **settings) for rank in range(world_size)]
     for i, block in enumerate(alone):
-        for key in ("images", "labels", "attributes"):
+        for key in ("image", "label", "attributes"):
             # Batch by batch, the ranks' slices lie one behind the other.
             slices = [rank[i][key].view(2, 8 // world_size, -1) for rank in ranks]
             assert torch.equal(torch.cat(slices, dim=1).flatten(0, 1), block[key].view(16, -1))
@@ -134,16 +135,16 @@ def test_batch_that_does_not_divide_among_the_ranks():
 def test_labels_attributes_and_range_follow_the_images():
     for block in blocks_of():
         items = items_of(block)
-        assert torch.equal(block["labels"], items % 10)
+        assert torch.equal(block["label"], items % 10)
         assert torch.equal(block["attributes"], (items % 2).float().view(-1, 1))
-        assert block["images"].dtype == torch.float32
-        assert torch.equal(block["images"][:, 0, 0, 1], items / 127.5 - 1)
+        assert block["image"].dtype == torch.float32
+        assert torch.equal(block["image"][:, 0, 0, 1], items / 127.5 - 1)
 
 
 def test_flips_are_keyed_and_mirror_half_of_the_images():
     shown, flipped = [], []
     for block in blocks_of(flip=True, iterations=25):
-        left, right = block["images"][..., 0], block["images"][..., -1]
+        left, right = block["image"][..., 0], block["image"][..., -1]
         is_flipped = (right == 1).all(dim=(1, 2))
         assert torch.equal(is_flipped, ~(left == 1).all(dim=(1, 2)))
         shown.append(items_of(block))
@@ -154,7 +155,7 @@ def test_flips_are_keyed_and_mirror_half_of_the_images():
     assert 0.4 < flipped.float().mean() < 0.6
     unflipped = blocks_of(flip=False, iterations=25)
     assert torch.equal(torch.cat(shown), torch.cat([items_of(b) for b in unflipped]))
-    assert all((block["images"][..., 0] == 1).all() for block in unflipped)
+    assert all((block["image"][..., 0] == 1).all() for block in unflipped)
 
 
 def test_size_decides_unless_told_otherwise():
@@ -168,11 +169,11 @@ def test_size_decides_unless_told_otherwise():
 def test_real_batches_for_evaluation():
     data = Numbered(flip=True)
     batches = list(data.real_batches(16))
-    assert [len(labels) for _, labels in batches] == [16, 16, 16, 2]
-    assert torch.equal(torch.cat([images for images, _ in batches]), data.source.images)
-    ((images, labels),) = data.real_batches(16, indices=[7, 3, 7])
-    assert images[:, 0, 0, 1].tolist() == [7, 3, 7] and labels.tolist() == [7, 3, 7]
-    assert images.dtype == torch.uint8
+    assert [items.count for items in batches] == [16, 16, 16, 2]
+    assert torch.equal(torch.cat([items.image for items in batches]), data.source.images)
+    (items,) = data.real_batches(16, indices=[7, 3, 7])
+    assert items.image[:, 0, 0, 1].tolist() == [7, 3, 7] and items.label.tolist() == [7, 3, 7]
+    assert items.image.dtype == torch.uint8
 
 
 def test_pixels_come_back_exactly():
@@ -201,8 +202,8 @@ def test_resident_blocks_wait_for_nothing():
     finally:
         torch.cuda.set_sync_debug_mode("default")
     for block, on_cpu in zip(blocks, blocks_of(flip=True), strict=True):
-        assert torch.allclose(block["images"].cpu(), on_cpu["images"], atol=1e-6)
-        assert torch.equal(block["labels"].cpu(), on_cpu["labels"])
+        assert torch.allclose(block["image"].cpu(), on_cpu["image"], atol=1e-6)
+        assert torch.equal(block["label"].cpu(), on_cpu["label"])
 
 
 class Recorder(pl.LightningModule):
@@ -212,7 +213,7 @@ class Recorder(pl.LightningModule):
         self.blocks = []
 
     def training_step(self, batch, batch_idx):
-        self.blocks.append(batch)
+        self.blocks.append(batch["reals"])
 
     def configure_optimizers(self):
         return []

@@ -15,16 +15,16 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import CenterCrop, Resize
 
-import datamodules.base
-from datamodules import download
-from datamodules.celeba import CelebA
-from datamodules.cifar import CIFAR10, CIFAR100
-from datamodules.imagenet32 import ImageNet32
-from datamodules.lsun import LSUNBedroom
-from datamodules.stacked_mnist import StackedMNIST
-from datamodules.stl10 import STL10
-from datamodules.toys import Gaussians8, Gaussians25, SwissRoll
-from errors import UserError
+import saddlepoint.datamodules.base
+from saddlepoint.datamodules import download
+from saddlepoint.datamodules.celeba import CelebA
+from saddlepoint.datamodules.cifar import CIFAR10, CIFAR100
+from saddlepoint.datamodules.imagenet32 import ImageNet32
+from saddlepoint.datamodules.lsun import LSUNBedroom
+from saddlepoint.datamodules.stacked_mnist import StackedMNIST
+from saddlepoint.datamodules.stl10 import STL10
+from saddlepoint.datamodules.toys import Gaussians8, Gaussians25, SwissRoll
+from saddlepoint.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "conf" / "datamodule"
 
@@ -87,7 +87,7 @@ def test_missing_cifar_says_where_it_was_looked_for_and_what_fetches_it(tmp_path
     with pytest.raises(UserError) as error:
         _ = CIFAR100(tmp_path).spec
     assert f"cifar100 is not in {tmp_path}" in str(error.value)
-    assert f"python -m datamodules.download cifar100 root={tmp_path}" in str(error.value)
+    assert f"saddlepoint download cifar100 root={tmp_path}" in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -261,10 +261,12 @@ def test_lsun(tmp_path, monkeypatch):
     assert data.spec.shape == (3, 128, 128) and data.spec.num_items == 5
     for i, image in enumerate(images):
         assert torch.equal(data.source.images[i], published(image, 256, 128))
-    monkeypatch.setattr(datamodules.base, "DECODED_AT_MOST", 0)
+    monkeypatch.setattr(saddlepoint.datamodules.base, "DECODED_AT_MOST", 0)
     large = LSUNBedroom(tmp_path, resident=False, num_workers=2)
     assert large.spec.digest.startswith("files-sha256-")
-    assert torch.equal(torch.cat([i for i, _ in large.real_batches(2)]), data.source.images)
+    assert torch.equal(
+        torch.cat([items.image for items in large.real_batches(2)]), data.source.images
+    )
     assert torch.equal(large.source.read(torch.tensor([2])), data.source.images[2:3])
     with pytest.raises(UserError, match=r"there is no .*bedroom_val_lmdb: LSUN comes as"):
         _ = LSUNBedroom(tmp_path, split="val").spec
@@ -346,7 +348,7 @@ def test_points_are_served_as_they_are():
     data = Gaussians25(num_items=64, flip=True)
     data.plan(0, 16, 2, 2)
     blocks = [data.on_after_batch_transfer(block, 0) for block in data.train_dataloader()]
-    shown = torch.cat([block["images"] for block in blocks])
+    shown = torch.cat([block["reals"].image for block in blocks])
     assert torch.equal(shown.sort(dim=0).values, data.source.images.sort(dim=0).values)
     assert Gaussians25(num_items=64).spec == data.spec
     assert Gaussians25(num_items=64, data_seed=1).spec.digest != data.spec.digest
@@ -366,7 +368,7 @@ def test_download_calls_torchvision(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "usage: python -m datamodules.download NAME root=DIRECTORY"),
+        ([], "usage: saddlepoint download NAME root=DIRECTORY"),
         (["cifar10", "to=data"], "usage"),
         (["cifra10"], "did you mean cifar10?"),
         (["lsun_bedroom", "root=x"], "to x/bedroom_train_lmdb"),
@@ -401,10 +403,10 @@ def test_download_that_fails(tmp_path, monkeypatch, capsys, failure, message):
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_configurations(path, tmp_path):
     if path.stem == "avatars":
-        pytest.importorskip("datamodules.avatars")
+        pytest.importorskip("saddlepoint.datamodules.avatars")
     config = OmegaConf.merge({"data_dir": str(tmp_path)}, {"it": OmegaConf.load(path)})
     data = instantiate(config.it)
-    assert isinstance(data, datamodules.base.DataModule)
+    assert isinstance(data, saddlepoint.datamodules.base.DataModule)
     assert data.name == path.stem or path.stem == "folder"
     assert data.flip is False and data.resident is None
     if path.stem in ("avatars", "gaussians8", "gaussians25", "swiss_roll"):

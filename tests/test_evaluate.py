@@ -8,20 +8,19 @@ import torch
 from PIL import Image
 from train_cli import QUICK, command, composed, train_here
 
-import evaluate
-import leaderboard
-from datamodules.avatars import load_avatars
-from errors import UserError
-from evaluation import inception
-from evaluation.inception_weights import InceptionWeights
-from evaluation.record import read_records
-from gans.moving_average import MovingAverage
-from runs import checkpoint
-from runs.build import game_of_checkpoint
+from saddlepoint.datamodules.avatars import load_avatars
+from saddlepoint.errors import UserError
+from saddlepoint.extractors import inception
+from saddlepoint.extractors.inception_weights import InceptionWeights
+from saddlepoint.gans.moving_average import MovingAverage
+from saddlepoint.leaderboard import command as leaderboard
+from saddlepoint.records.record import read_records
+from saddlepoint.runs import checkpoint_file, evaluate
+from saddlepoint.runs.build import game_of_checkpoint
 
 ONLY_TRAINING = [
-    *(word for word in QUICK if not word.startswith("metrics")),
-    *("metrics=quick", "metrics.num_fake=64", "metrics.num_real=256", "score_every=1"),
+    *(word for word in QUICK if not word.startswith("monitor")),
+    *("monitor=quick", "monitor.num_fake=64", "monitor.num_real=256", "score_every=1"),
 ]
 SCORED = [
     *(word for word in ONLY_TRAINING if not word.startswith("protocol")),
@@ -53,7 +52,7 @@ def test_best_checkpoint_is_kept_and_scored_with_the_last(run):
     names = sorted(path.name for path in (folder / "checkpoints").iterdir())
     assert names == [f"best-{best:08d}.ckpt", "last.ckpt"]
     assert [record["iteration"] for record in full] == sorted({best, 6})
-    content = checkpoint.load(folder / "checkpoints" / names[0])
+    content = checkpoint_file.load(folder / "checkpoints" / names[0])
     assert content["game"]["iteration"] == best
     assert objective == full[-1]["scores"]["FD/avatar-classifier"]
     for record in full:
@@ -85,7 +84,7 @@ def test_resumed_run_knows_the_best_of_before(tmp_path):
 def test_checkpoint_is_scored_again_as_at_the_end_of_training(run, monkeypatch):
     folder, _ = run
     before = len(read_records(folder / "records.jsonl"))
-    monkeypatch.setattr("evaluation.record.commit", lambda: "another")
+    monkeypatch.setattr("saddlepoint.records.record.commit", lambda: "another")
     config = composed([f"run={folder}"], "evaluate")  # under the run's own full protocol
     scores = evaluate.evaluate(config)
     *_, last, again = read_records(folder / "records.jsonl")
@@ -100,11 +99,11 @@ def test_checkpoint_is_scored_again_as_at_the_end_of_training(run, monkeypatch):
     evaluate.evaluate(composed(words, "evaluate"))
     newest = read_records(folder / "records.jsonl")[-1]
     assert newest["protocol"]["name"] is None and newest["protocol"]["num_fake"] == 32
-    assert newest["iteration"] == checkpoint.load(best)["game"]["iteration"]
+    assert newest["iteration"] == checkpoint_file.load(best)["game"]["iteration"]
 
 
 def test_what_is_scored_is_the_moving_average(run):
-    game = game_of_checkpoint(checkpoint.load(run[0]))
+    game = game_of_checkpoint(checkpoint_file.load(run[0]))
     assert isinstance(game.moving_average, MovingAverage)
     assert by_protocol(run[0])[1][-1]["protocol"]["generator"] == "ema"
 
@@ -128,7 +127,9 @@ def test_two_folders_are_compared_and_enter_the_leaderboard(faces, capsys):
     assert "40 generated (images) against 50 real images of B" in " ".join(
         capsys.readouterr().out.split()
     )
-    assert not logging.getLogger("evaluation.statistics_cache").disabled  # warnings are heard
+    assert not logging.getLogger(
+        "saddlepoint.evaluation.statistics_cache"
+    ).disabled  # warnings are heard
     (line,) = read_records(faces / "outputs" / "evaluations" / "theirs" / "records.jsonl")
     assert line["run"]["title"] == "theirs" and line["kimg"] is None
     assert set(line["scores"]) == {
@@ -180,7 +181,7 @@ def test_scoring_leaves_training_as_it_is(tmp_path):
     weights = []
     for scores in (SCORED, QUICK):
         train_here([*scores, f"output_dir={tmp_path}/{len(scores)}", "run_name=run"])
-        weights.append(checkpoint.load(tmp_path / str(len(scores)) / "run")["game"]["modules"])
+        weights.append(checkpoint_file.load(tmp_path / str(len(scores)) / "run")["game"]["modules"])
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name
 
@@ -197,7 +198,7 @@ def test_missing_weights_end_a_run_before_it_starts(weights, sentence, tmp_path,
 
 
 def test_points_are_scored_by_their_modes(tmp_path):
-    words = ["datamodule=gaussians8", "network=mlp", "gan=sngan", *QUICK, "metrics=auto"]
+    words = ["datamodule=gaussians8", "network=mlp", "gan=sngan", *QUICK, "monitor=auto"]
     train_here([*words, f"output_dir={tmp_path}", "run_name=run"])
     scores = read_records(tmp_path / "run" / "records.jsonl")[-1]["scores"]
     assert set(scores) == {"FD/raw", "modes", "KL", "high_quality"}

@@ -14,18 +14,18 @@ from PIL import Image
 from scoring import Pixels, PlainData, Sampled, evaluator, images, sample
 from two_ranks import on_two_ranks
 
-from datamodules.base import DataModule
-from datamodules.pixels import to_uint8
-from datamodules.source import Samples
-from errors import UserError
-from evaluation import automatic, protocols, statistics_cache
-from evaluation.automatic import AutomaticScores
-from evaluation.evaluator import ConstantImagesError, Evaluator, NoScores
-from evaluation.fakes import GeneratorFakes, GivenFakes
-from evaluation.frechet import FeatureStatistics, frechet_distance
-from evaluation.jpeg import jpeg_round_trip
-from evaluation.protocol import Protocol
-from randomness import keyed_generator
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.pixels import to_uint8
+from saddlepoint.datamodules.source import InMemory
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation import automatic, named_protocols, statistics_cache
+from saddlepoint.evaluation.automatic import AutomaticScores
+from saddlepoint.evaluation.evaluator import ConstantImagesError, Evaluator, NoScores
+from saddlepoint.evaluation.fakes import GeneratorFakes, GivenFakes
+from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
+from saddlepoint.evaluation.jpeg import jpeg_round_trip
+from saddlepoint.evaluation.protocol import Protocol
+from saddlepoint.randomness import keyed_generator
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,7 +36,7 @@ class Data(DataModule):
         self.items = items
 
     def load(self):
-        return Samples(images=self.items, labels=torch.zeros(len(self.items), dtype=torch.long))
+        return InMemory(images=self.items, labels=torch.zeros(len(self.items), dtype=torch.long))
 
 
 def statistics(values):
@@ -275,7 +275,7 @@ def test_given_images_are_counted_drawn_under_the_seed_and_matched_by_class():
     class Named(Data):
         def load(self):
             labels = torch.arange(30) % 2
-            return Samples(images=self.items, labels=labels, classes=("dog", "cat"))
+            return InMemory(images=self.items, labels=labels, classes=("dog", "cat"))
 
     matched = GivenFakes(Named(images(30, 2)), classes=("cat", "cow", "dog"))
     labels = torch.cat([labels for _, labels in matched.batches(range(4), 4, 0)])
@@ -392,18 +392,20 @@ def test_every_protocol_can_be_made(name):
 
 
 def test_a_protocol_that_is_altered_loses_its_name():
-    assert protocols.named("quick").name == "quick"
-    assert protocols.named("quick", batch_size=3, cache_dir="x").name == "quick"
-    assert protocols.named("quick", num_fake=4999).name is None
-    assert protocols.named("quick", scores={"fid": {}}).name is None
-    assert protocols.evaluator(name="my own", extractor="raw", scores={"fid": {}}).name is None
+    assert named_protocols.named("quick").name == "quick"
+    assert named_protocols.named("quick", batch_size=3, cache_dir="x").name == "quick"
+    assert named_protocols.named("quick", num_fake=4999).name is None
+    assert named_protocols.named("quick", scores={"fid": {}}).name is None
+    assert (
+        named_protocols.evaluator(name="my own", extractor="raw", scores={"fid": {}}).name is None
+    )
 
 
 def test_published_protocols_are_as_their_papers_have_them():
-    mimicry = protocols.named("mimicry_50k", extractor=Pixels())
+    mimicry = named_protocols.named("mimicry_50k", extractor=Pixels())
     assert (mimicry.num_real, mimicry.num_fake, mimicry.seeds) == (50_000, 50_000, (0, 1, 2))
     assert [metric.name for metric in mimicry.metrics] == ["fid", "inception_score", "kid"]
-    tntrung = protocols.named("tntrung_10k5k", extractor=Pixels())
+    tntrung = named_protocols.named("tntrung_10k5k", extractor=Pixels())
     assert (tntrung.num_real, tntrung.num_fake, tntrung.jpeg) == (10_000, 5000, 75)
     assert tntrung.batch_norm == "batch of 64"
 
@@ -433,7 +435,7 @@ def test_automatic_choice_for_images(monkeypatch):
     chosen = choose(spec, cuda)
     assert (chosen.extractor.score_name("FID"), chosen.num_real) == ("FID", 50)
     assert choose(replace(spec, num_items=20_000), cuda).name == "fid10k"
-    assert "metrics=fid10k" in choose(spec, cpu).note
+    assert "monitor=fid10k" in choose(spec, cpu).note
     own = Data(images(50, 1, (3, 32, 32)), name="avatars").spec
     assert choose(own, cuda).extractor.name == "inception-v3-compat"
     embedded = replace(own, attributes=("glasses",))

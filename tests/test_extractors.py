@@ -11,21 +11,21 @@ from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from errors import UserError
-from evaluation import inception_weights
-from evaluation.extractors import (
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
+from saddlepoint.evaluation.metrics import METRICS
+from saddlepoint.evaluation.metrics.metric import Batch
+from saddlepoint.extractors import inception_weights
+from saddlepoint.extractors.extractor import (
     AvatarClassifier,
     RawValues,
     as_rgb,
     full_precision,
     hash_of_weights,
 )
-from evaluation.frechet import FeatureStatistics, frechet_distance
-from evaluation.inception import InceptionV3Compat, _Network, resize_like_tensorflow1
-from evaluation.inception_weights import InceptionWeights, find_inception_weights
-from evaluation.metrics import METRICS
-from evaluation.metrics.metric import Batch
-from randomness import keyed_generator
+from saddlepoint.extractors.inception import InceptionV3Compat, _Network, resize_like_tensorflow1
+from saddlepoint.extractors.inception_weights import InceptionWeights, find_inception_weights
+from saddlepoint.randomness import keyed_generator
 
 
 def sha256(path):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-from errors import UserError
-from evaluation.frechet import FeatureStatistics, frechet_distance
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
 
 
 def features(count, dimensions, seed, shift=0.0):

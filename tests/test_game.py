@@ -7,16 +7,16 @@ import torch
 from play import Blocks, changed, play, snapshot
 from torch import nn
 
-from errors import UserError
-from gans import DCGAN, GAN, SNGAN, SSGAN, WGANGP
-from gans.loss_log import DivergedError, LossLog
-from gans.moving_average import MovingAverage
-from gans.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from gans.networks.lite import LiteDiscriminator, LiteGenerator
-from losses.adversarial import Hinge
-from losses.rotation import Rotation, rotate, rotate_by_quarters, rotation_labels
-from losses.term import Term
-from randomness import Draws, key_to_seed
+from saddlepoint.errors import UserError
+from saddlepoint.gans import DCGAN, GAN, SNGAN, SSGAN, WGANGP
+from saddlepoint.gans.loss_log import DivergedError, LossLog
+from saddlepoint.gans.moving_average import MovingAverage
+from saddlepoint.gans.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
+from saddlepoint.losses.adversarial import Hinge
+from saddlepoint.losses.rotation import Rotation, rotate, rotate_by_quarters, rotation_labels
+from saddlepoint.losses.term import Term
+from saddlepoint.randomness import Draws, key_to_seed
 
 SHAPE = (3, 16, 16)
 SMALL = {"iterations": 3, "batch_size": 8, "n_dis": 2, "precision": "32", "log_every": 1}
@@ -82,10 +82,10 @@ def test_one_iteration_equals_the_loop_written_out():
         generator.train()
         fake = generator(draws[0]).detach()
         if joint_views:  # one call: one power iteration of the spectral norms
-            logits = discriminator(torch.cat([block["images"], fake])).logits
+            logits = discriminator(torch.cat([block["reals"].image, fake])).logits
             real_logits, fake_logits = logits[:8], logits[8:]
         else:
-            real_logits = discriminator(block["images"]).logits
+            real_logits = discriminator(block["reals"].image).logits
             fake_logits = discriminator(fake).logits
         loss = torch.relu(1 - real_logits).mean() + torch.relu(1 + fake_logits).mean()
         loss.backward()

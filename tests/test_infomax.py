@@ -12,17 +12,17 @@ from hydra import compose, initialize_config_dir
 from infomax_ranks import loss_and_gradients, play_rank
 from play import changed, play, snapshot
 
-from errors import UserError
-from gans import CGANPD, DCGAN, SNGAN, SSGAN, WGANGP, InfoMaxGAN
-from gans.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from gans.networks.lite import LiteDiscriminator, LiteGenerator
-from gans.networks.mlp import MLPDiscriminator, MLPGenerator
-from gans.networks.resnet import ResNetDiscriminator
-from losses.adversarial import Hinge
-from losses.infomax import InfoMax, info_nce
-from losses.rotation import Rotation
-from losses.term import Step
-from runs.build import build_game
+from saddlepoint.errors import UserError
+from saddlepoint.gans import CGANPD, DCGAN, SNGAN, SSGAN, WGANGP, InfoMaxGAN
+from saddlepoint.gans.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
+from saddlepoint.gans.networks.mlp import MLPDiscriminator, MLPGenerator
+from saddlepoint.gans.networks.resnet import ResNetDiscriminator
+from saddlepoint.losses.adversarial import Hinge
+from saddlepoint.losses.infomax import InfoMax, info_nce
+from saddlepoint.losses.rotation import Rotation
+from saddlepoint.losses.term import Step
+from saddlepoint.runs.build import build_game
 
 CONF = str(Path(__file__).parent.parent / "conf")
 SHAPE = (3, 16, 16)

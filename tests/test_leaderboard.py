@@ -11,15 +11,15 @@ import pytest
 from fake_runs import AVATARS, config, grid, outputs, protocol, record, write_run
 from rich.console import Console
 
-import leaderboard
-from evaluation.leaderboard import published_figures, read, tables
-from evaluation.leaderboard.charts import _log_ticks, _ticks
-from evaluation.leaderboard.flat import to_csv, to_markdown
-from evaluation.leaderboard.grouping import is_repetition
-from evaluation.leaderboard.html_page import to_html
-from evaluation.leaderboard.pictures import data_uri
-from evaluation.leaderboard.terminal import show
-from runs.settings import HARMLESS
+from saddlepoint.leaderboard import command as leaderboard
+from saddlepoint.leaderboard import published_figures, read, tables
+from saddlepoint.leaderboard.charts import _log_ticks, _ticks
+from saddlepoint.leaderboard.flat import to_csv, to_markdown
+from saddlepoint.leaderboard.grouping import is_repetition
+from saddlepoint.leaderboard.html_page import to_html
+from saddlepoint.leaderboard.pictures import data_uri
+from saddlepoint.leaderboard.terminal import show
+from saddlepoint.runs.settings import HARMLESS
 
 
 def one_table(*folders, best=False):
@@ -448,13 +448,11 @@ def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path, capsys):
 def test_the_leaderboard_needs_no_torch(tmp_path):
     write_run(tmp_path / "a", [record({"FID": 1.0})])
     code = (
-        "import sys, leaderboard; leaderboard.main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+        "import sys; from saddlepoint.leaderboard.command import main;"
+        " main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        cwd=leaderboard.__file__.rpartition("/")[0],
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
     )
     assert answer.returncode == 0, answer.stderr
 

@@ -4,7 +4,7 @@ import importlib.util
 import pytest
 from train_cli import QUICK, train_here
 
-from runs.loggers import CSVFile
+from saddlepoint.runs.loggers import CSVFile
 
 
 def rows(path):

@@ -10,15 +10,15 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 from two_ranks import on_two_ranks
 
-from errors import UserError
-from evaluation.frechet import FeatureStatistics, frechet_distance
-from evaluation.metrics import METRICS, neighbours
-from evaluation.metrics.density_coverage import DensityCoverage
-from evaluation.metrics.fid import IntraFID
-from evaluation.metrics.inception_score import InceptionScore
-from evaluation.metrics.kid import KID
-from evaluation.metrics.precision_recall import PrecisionRecall
-from randomness import keyed_generator
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
+from saddlepoint.evaluation.metrics import METRICS, neighbours
+from saddlepoint.evaluation.metrics.density_coverage import DensityCoverage
+from saddlepoint.evaluation.metrics.fid import IntraFID
+from saddlepoint.evaluation.metrics.inception_score import InceptionScore
+from saddlepoint.evaluation.metrics.kid import KID
+from saddlepoint.evaluation.metrics.precision_recall import PrecisionRecall
+from saddlepoint.randomness import keyed_generator
 
 
 def random_features(count, dimensions, seed):
@@ -49,7 +49,7 @@ def test_inception_score_equals_torch_fidelity(options):
 )
 @pytest.mark.parametrize("kernel", [{}, {"degree": 2, "gamma": 0.5, "coef0": 0.1}])
 def test_kid_equals_torch_fidelity(subsets, size, kernel, monkeypatch):
-    monkeypatch.setattr("evaluation.metrics.kid.BLOCK", 32)
+    monkeypatch.setattr("saddlepoint.evaluation.metrics.kid.BLOCK", 32)
     real, fake = random_features(130, 64, 1), random_features(110, 64, 2)
     options = {f"kid_kernel_poly_{name}": value for name, value in kernel.items()}
     options |= {"kid_subsets": subsets, "kid_subset_size": size, "verbose": False}
@@ -270,7 +270,7 @@ def test_memory_of_the_inception_score_does_not_grow_with_images():
 TWO_RANKS = """
 import json
 from collecting import all_metrics, collected, side
-from evaluation.ranks import share
+from saddlepoint.evaluation.ranks import share
 found = {}
 for metric in all_metrics():
     both = []

@@ -5,12 +5,12 @@ import pytest
 import torch
 from collecting import CPU, of_features
 
-from datamodules.toys import Gaussians8, Gaussians25, SwissRoll
-from errors import UserError
-from evaluation.metrics import modes
-from evaluation.metrics.metric import Batch
-from evaluation.metrics.modes import Modes
-from randomness import keyed_generator
+from saddlepoint.datamodules.toys import Gaussians8, Gaussians25, SwissRoll
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.metrics import modes
+from saddlepoint.evaluation.metrics.metric import Batch
+from saddlepoint.evaluation.metrics.modes import Modes
+from saddlepoint.randomness import keyed_generator
 
 DIGITS = SimpleNamespace(
     spec=SimpleNamespace(name="digits", shape=(1, 8, 8), classes=tuple("0123456789"))

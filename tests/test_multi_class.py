@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from multi_class_steps import N, a_step
 from torch import nn
 
-from losses.multi_class import ANGLES, FAKE, MultiClassMatch, MultiClassMinimax
-from losses.rotation import Rotation, rotate, rotate_by_quarters, rotation_labels
+from saddlepoint.losses.multi_class import ANGLES, FAKE, MultiClassMatch, MultiClassMinimax
+from saddlepoint.losses.rotation import Rotation, rotate, rotate_by_quarters, rotation_labels
 
 
 class Seen(nn.Module):

@@ -11,12 +11,12 @@ from hydra import compose, initialize_config_dir
 from multi_class_steps import SHAPE, SMALL, N, a_step, game, networks
 from play import changed, play, snapshot
 
-from errors import UserError
-from gans import CGANPD, MSGAN, SNGAN, WGANGP, SSAdvGAN
-from gans.networks.lite import LiteDiscriminator, LiteGenerator
-from losses.adversarial import Hinge
-from losses.multi_class import MultiClassMatch, MultiClassMinimax
-from runs.build import build_game
+from saddlepoint.errors import UserError
+from saddlepoint.gans import CGANPD, MSGAN, SNGAN, WGANGP, SSAdvGAN
+from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
+from saddlepoint.losses.adversarial import Hinge
+from saddlepoint.losses.multi_class import MultiClassMatch, MultiClassMinimax
+from saddlepoint.runs.build import build_game
 
 CONF = str(Path(__file__).parent.parent / "conf")
 

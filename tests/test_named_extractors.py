@@ -14,14 +14,14 @@ from torch_fidelity import feature_extractor_clip as clip
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torch_fidelity.utils import create_feature_extractor
 
-from errors import UserError
-from evaluation import fidelity_extractors
-from evaluation.extractors import AvatarClassifier, RawValues, hash_of_weights
-from evaluation.fidelity_extractors import FidelityExtractor
-from evaluation.inception import InceptionV3Compat
-from evaluation.named_extractors import extractor_named, names
-from evaluation.network_extractor import NetworkExtractor
-from evaluation.trained_classifier import TrainedClassifier
+from saddlepoint.errors import UserError
+from saddlepoint.extractors import fidelity
+from saddlepoint.extractors.extractor import AvatarClassifier, RawValues, hash_of_weights
+from saddlepoint.extractors.fidelity import FidelityExtractor
+from saddlepoint.extractors.inception import InceptionV3Compat
+from saddlepoint.extractors.named import extractor_named, names
+from saddlepoint.extractors.network import NetworkExtractor
+from saddlepoint.extractors.trained_classifier import TrainedClassifier
 
 
 def images(count=3, channels=3, size=32):
@@ -100,17 +100,17 @@ def put(name, hub, monkeypatch, kind="vit"):
         with warnings.catch_warnings(action="ignore"):  # tracing is deprecated
             torch.jit.trace(network, torch.rand(1, 3, side, side)).save(file)
     else:
-        code = hub / fidelity_extractors.DINOV2_CODE
+        code = hub / fidelity.DINOV2_CODE
         code.mkdir()
         (code / "hubconf.py").write_text(DINOV2)
         torch.save(nn.Sequential(nn.Conv2d(3, 6, 14, 14)).state_dict(), file)
         return file  # its publisher names no hash
     kind = FEATURE_EXTRACTORS_REGISTRY[name]
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:20]
-    published = dict(fidelity_extractors._PUBLISHED)
+    published = dict(fidelity._PUBLISHED)
     real = published[kind]
     published[kind] = lambda name: replace(real(name), sha256=digest)
-    monkeypatch.setattr(fidelity_extractors, "_PUBLISHED", published)
+    monkeypatch.setattr(fidelity, "_PUBLISHED", published)
     return file
 
 
@@ -133,7 +133,7 @@ def test_features_are_those_of_torch_fidelity(name, layer, kind, size, hub, monk
     extractor = FidelityExtractor(name, layer)
     layers = [extractor.layer]
     if name.startswith("dinov2"):
-        local, load = str(hub / fidelity_extractors.DINOV2_CODE), torch.hub.load
+        local, load = str(hub / fidelity.DINOV2_CODE), torch.hub.load
         # torch-fidelity takes the code from GitHub and has no argument for the weights.
         with monkeypatch.context() as patch:
             patch.setattr(torch.hub, "load", lambda _, model: load(local, model, source="local"))
@@ -199,8 +199,8 @@ def test_dinov2_needs_its_code_and_all_its_weights(hub, monkeypatch):
     file.write_bytes(b"torn")
     with pytest.raises(UserError, match="damaged or does not hold"):
         FidelityExtractor("dinov2-vit-s-14").load()
-    (hub / fidelity_extractors.DINOV2_CODE / "hubconf.py").unlink()
-    (hub / fidelity_extractors.DINOV2_CODE).rmdir()
+    (hub / fidelity.DINOV2_CODE / "hubconf.py").unlink()
+    (hub / fidelity.DINOV2_CODE).rmdir()
     for download, cause in ((True, "no route to host"), (False, "is not there")):
         with pytest.raises(UserError, match=f"DINOv2's code and it .*{cause}"):
             FidelityExtractor("dinov2-vit-s-14", download=download).check()
@@ -374,7 +374,7 @@ def test_a_network_that_gives_something_else(given, logits, words):
 
 def test_a_network_by_target():
     settings = {
-        "_target_": "evaluation.network_extractor.NetworkExtractor",
+        "_target_": "saddlepoint.extractors.network.NetworkExtractor",
         "name": "linear",
         "size": 4,
         "network": {

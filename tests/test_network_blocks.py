@@ -7,16 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gans.networks.attention import SelfAttention
-from gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
-from gans.networks.dcgan import DCGANGenerator
-from gans.networks.resnet import BACKBONES, ResNetDiscriminator, ResNetGenerator
-from gans.networks.resnet_blocks import (
+from saddlepoint.gans.networks.attention import SelfAttention
+from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from saddlepoint.gans.networks.dcgan import DCGANGenerator
+from saddlepoint.gans.networks.resnet import BACKBONES, ResNetDiscriminator, ResNetGenerator
+from saddlepoint.gans.networks.resnet_blocks import (
     DiscriminatorBlock,
     DiscriminatorFirstBlock,
     GeneratorBlock,
 )
-from gans.networks.upsampling import UPSAMPLINGS, UpConvolution, upsample
+from saddlepoint.gans.networks.upsampling import UPSAMPLINGS, UpConvolution, upsample
 
 
 def parameters(*modules):

@@ -10,13 +10,13 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import nn
 
-from errors import UserError
-from gans.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from gans.networks.layers import Float32Linear, pool
-from gans.networks.lite import LiteDiscriminator, LiteGenerator
-from gans.networks.mlp import MLPDiscriminator, MLPGenerator
-from gans.networks.resnet import BACKBONES, ResNetDiscriminator, ResNetGenerator
-from gans.networks.resnet_blocks import (
+from saddlepoint.errors import UserError
+from saddlepoint.gans.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from saddlepoint.gans.networks.layers import Float32Linear, pool
+from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
+from saddlepoint.gans.networks.mlp import MLPDiscriminator, MLPGenerator
+from saddlepoint.gans.networks.resnet import BACKBONES, ResNetDiscriminator, ResNetGenerator
+from saddlepoint.gans.networks.resnet_blocks import (
     GeneratorBlock,
 )
 

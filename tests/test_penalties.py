@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from errors import UserError
-from gans.networks.dcgan import DCGANDiscriminator
-from gans.networks.resnet import ResNetDiscriminator
-from losses.gradient_penalty import (
+from saddlepoint.errors import UserError
+from saddlepoint.gans.networks.dcgan import DCGANDiscriminator
+from saddlepoint.gans.networks.resnet import ResNetDiscriminator
+from saddlepoint.losses.gradient_penalty import (
     R1,
     R2,
     WassersteinGradientPenalty,
@@ -17,8 +17,8 @@ from losses.gradient_penalty import (
     one_centred,
     zero_centred,
 )
-from losses.term import Step
-from randomness import Draws
+from saddlepoint.losses.term import Step
+from saddlepoint.randomness import Draws
 
 SHAPE = (3, 4, 4)
 PENALTIES = [

@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from runs.panels.samples import slerp, truncate
-from runs.pictures import save_picture, to_uint8
+from saddlepoint.runs.panels.samples import slerp, truncate
+from saddlepoint.runs.pictures import save_picture, to_uint8
 
 
 def test_a_grid_shows_every_image_enlarged(tmp_path):

@@ -3,12 +3,12 @@
 import torch
 from train_cli import finish, start
 
-from runs import checkpoint
+from saddlepoint.runs import checkpoint_file
 
 #: Networks without batch norm, whose statistics are each process's own; and plain gradient descent,
 #: which does not blow up the rounding of sums in another order.
 GAME = [
-    *("datamodule=gaussians8", "network=mlp", "iterations=5", "batch_size=16", "metrics=none"),
+    *("datamodule=gaussians8", "network=mlp", "iterations=5", "batch_size=16", "monitor=none"),
     *("gan=sngan", "gan.n_dis=2", "run_name=run", "gan.precision=32"),
     *("gan.discriminator_optimizer={_target_:torch.optim.SGD,_partial_:true,lr:0.1}",),
     *("gan.generator_optimizer={_target_:torch.optim.SGD,_partial_:true,lr:0.1}",),
@@ -31,7 +31,7 @@ def test_two_processes_equal_one(tmp_path):
     for command in commands.values():
         code, _, errors = finish(start(command))
         assert code == 0, errors
-    one, two = (checkpoint.load(tmp_path / name / "run")["game"] for name in commands)
+    one, two = (checkpoint_file.load(tmp_path / name / "run")["game"] for name in commands)
     assert one["images_shown"] == two["images_shown"] == 5 * 2 * 16
     for name, tensor in one["modules"].items():
         assert torch.allclose(tensor, two["modules"][name], atol=1e-6), name

@@ -5,10 +5,10 @@ import pytest
 import torch
 from train_cli import QUICK, equal, finish, start, train_here
 
-from errors import UserError
-from runs import checkpoint
-from runs.build import game_of_checkpoint
-from runs.checkpoint import LAST
+from saddlepoint.errors import UserError
+from saddlepoint.runs import checkpoint_file
+from saddlepoint.runs.build import game_of_checkpoint
+from saddlepoint.runs.checkpoint_file import LAST
 
 STREAMED = ["datamodule.resident=false", "datamodule.num_workers=2"]
 KINDS = {
@@ -27,7 +27,7 @@ def settings(kind, folder):
 
 def assert_equal_runs(a, b):
     """Weights, moving average, optimisers, counters and the next samples, bit for bit."""
-    a, b = checkpoint.load(a / "run"), checkpoint.load(b / "run")
+    a, b = checkpoint_file.load(a / "run"), checkpoint_file.load(b / "run")
     assert equal(a["game"], b["game"])
     assert torch.equal(*(game_of_checkpoint(content).sample(4) for content in (a, b)))
 
@@ -41,7 +41,7 @@ def test_a_killed_run_resumes_bit_for_bit(kind, tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    at = checkpoint.load(broken / "run")["game"]["iteration"]
+    at = checkpoint_file.load(broken / "run")["game"]["iteration"]
     assert 0 < at < 768
 
     train_here([*settings(kind, whole), f"iterations={at + 4}"])
@@ -66,7 +66,7 @@ def test_sigterm_writes_a_checkpoint_and_ends_cleanly(tmp_path):
     code, output, errors = finish(process)
     assert (code, errors) == (0, "")
     assert f"python train.py ckpt={tmp_path}/run" in output
-    assert checkpoint.load(tmp_path / "run")["game"]["iteration"] > 0
+    assert checkpoint_file.load(tmp_path / "run")["game"]["iteration"] > 0
 
 
 def test_last_is_the_newest_run_that_fits_the_command_line(tmp_path):
@@ -74,8 +74,8 @@ def test_last_is_the_newest_run_that_fits_the_command_line(tmp_path):
         train_here([*QUICK, f"output_dir={tmp_path}", f"run_name={name}", f"seed={seed}"])
     more = ["iterations=8", "allow_changes=true"]
     train_here([f"output_dir={tmp_path}", "ckpt=last", *more])
-    assert checkpoint.load(tmp_path / "b")["game"]["iteration"] == 8
-    assert checkpoint.load(tmp_path / "a")["game"]["iteration"] == 6
+    assert checkpoint_file.load(tmp_path / "b")["game"]["iteration"] == 8
+    assert checkpoint_file.load(tmp_path / "a")["game"]["iteration"] == 6
 
 
 def test_a_changed_setting_is_named_and_refused(tmp_path):
@@ -96,15 +96,15 @@ def test_metrics_go_on_in_one_file(tmp_path):
 
 def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
-    checkpoint.save(path, {"game": 1})
+    checkpoint_file.save(path, {"game": 1})
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(UserError, match="the disk is full"):
-        checkpoint.save(path, {"game": 2})
-    assert checkpoint.load(path)["game"] == 1
+        checkpoint_file.save(path, {"game": 2})
+    assert checkpoint_file.load(path)["game"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 
@@ -116,7 +116,7 @@ def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path):
     torch.save({"format": "other"}, tmp_path / "other.ckpt")
     torch.save(Code(), tmp_path / "code.ckpt")
     torch.save({"format": "saddlepoint", "version": 99, "written_by": "9.9"}, tmp_path / "new.ckpt")
-    checkpoint.save(tmp_path / "torn.ckpt", {"game": torch.zeros(1000)})
+    checkpoint_file.save(tmp_path / "torn.ckpt", {"game": torch.zeros(1000)})
     (tmp_path / "torn.ckpt").write_bytes((tmp_path / "torn.ckpt").read_bytes()[:2000])
     for name, message in (
         ("other", "is not a Saddlepoint checkpoint"),
@@ -126,4 +126,4 @@ def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path):
         ("missing", "There is no checkpoint"),
     ):
         with pytest.raises(UserError, match=message):
-            checkpoint.load(tmp_path / f"{name}.ckpt")
+            checkpoint_file.load(tmp_path / f"{name}.ckpt")

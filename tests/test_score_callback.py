@@ -7,16 +7,16 @@ import torch
 from scoring import Pixels, evaluator, images
 from torch import nn
 
-from datamodules.base import DataModule
-from datamodules.pixels import to_uint8
-from datamodules.source import Samples
-from errors import UserError
-from evaluation.callback import ScoreCallback
-from evaluation.evaluator import NoScores
-from evaluation.frechet import FeatureStatistics, frechet_distance
-from evaluation.protocol import Protocol
-from evaluation.record import SCHEMA, append_record, commit, read_records
-from randomness import keyed_generator
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.pixels import to_uint8
+from saddlepoint.datamodules.source import InMemory
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.callback import ScoreCallback
+from saddlepoint.evaluation.evaluator import NoScores
+from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
+from saddlepoint.evaluation.protocol import Protocol
+from saddlepoint.randomness import keyed_generator
+from saddlepoint.records.record import SCHEMA, append_record, commit, read_records
 
 
 class Data(DataModule):
@@ -25,7 +25,7 @@ class Data(DataModule):
 
     def load(self):
         items = images(40, 1)
-        return Samples(images=items, labels=torch.zeros(len(items), dtype=torch.long))
+        return InMemory(images=items, labels=torch.zeros(len(items), dtype=torch.long))
 
 
 class Playing(pl.LightningModule):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from gans.networks.spectral_norm import SpectralNorm, add_spectral_norm
+from saddlepoint.gans.networks.spectral_norm import SpectralNorm, add_spectral_norm
 
 LAYERS = {
     "convolution": lambda: nn.Conv2d(3, 8, 3),

@@ -5,16 +5,16 @@ from functools import cache, partial
 
 import pytest
 import torch
-from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from play import changed, play, snapshot
+from train_cli import ROOT
 
-from gans import GAN
-from gans.networks.lite import LiteDiscriminator
-from losses.gradient_penalty import GradientPenalty
-from losses.term import Step
-from randomness import Draws
-from runs.build import build_game
+from saddlepoint.gans import GAN
+from saddlepoint.gans.networks.lite import LiteDiscriminator
+from saddlepoint.losses.gradient_penalty import GradientPenalty
+from saddlepoint.losses.term import Step
+from saddlepoint.randomness import Draws
+from saddlepoint.runs.build import build_game
 
 SHAPE, CLASSES = (3, 16, 16), 3
 #: Choices of terms=[...]; each fills one key of the settings.

@@ -7,20 +7,20 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from train_cli import ROOT, command, composed
 
-import train_extractor
-from datamodules.base import DataModule
-from datamodules.pixels import to_float
-from datamodules.source import Samples
-from datamodules.stacked_mnist import StackedMNIST
-from datamodules.toys import Gaussians8
-from errors import UserError
-from evaluation import trained_classifier
-from evaluation.classifier_training import Lesson, TrainingOptions, augmented, shifted
-from evaluation.metrics.metric import Batch
-from evaluation.metrics.modes import Modes
-from evaluation.small_resnet import SmallResNet, StackedChannels
-from evaluation.trained_classifier import TrainedClassifier, read_classifier
-from randomness import keyed_generator
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.pixels import to_float
+from saddlepoint.datamodules.source import InMemory
+from saddlepoint.datamodules.stacked_mnist import StackedMNIST
+from saddlepoint.datamodules.toys import Gaussians8
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.metrics.metric import Batch
+from saddlepoint.evaluation.metrics.modes import Modes
+from saddlepoint.extractors import trained_classifier
+from saddlepoint.extractors.classifier_training import Lesson, TrainingOptions, augmented, shifted
+from saddlepoint.extractors.small_resnet import SmallResNet, StackedChannels
+from saddlepoint.extractors.trained_classifier import TrainedClassifier, read_classifier
+from saddlepoint.randomness import keyed_generator
+from saddlepoint.runs import train_extractor
 
 #: Digits 0 to 9 in 3 x 5 squares, row by row.
 FONT = (
@@ -79,7 +79,7 @@ class Squares(DataModule):
         for image, label, (low, large) in zip(images, labels, attributes, strict=True):
             top, side = 2 + 6 * low, 3 + 3 * large
             image[label, top : top + side, 5 : 5 + side] = 250
-        return Samples(
+        return InMemory(
             images=images,
             labels=labels if self.class_names else torch.zeros_like(labels),
             classes=tuple(self.class_names),
@@ -385,7 +385,10 @@ def test_every_data_set_composes(path):
         (["held_out=0"], "do not suffice"),
         (["output=it.pth"], "does not end in .pt"),
         ([f"output={ROOT}/README.md/it.pt"], "README.md/it.pt cannot be written"),
-        (["datamodule=cifar10", "data_dir=nowhere"], "python -m datamodules.download cifar10"),
+        (
+            ["datamodule=cifar10", "data_dir=nowhere"],
+            "saddlepoint download cifar10",
+        ),
         (["datamodule=cifar"], "did you mean 'cifar10"),
     ],
     ids=str,

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import torch
 
-from errors import UserError
-from losses.transformations import (
+from saddlepoint.errors import UserError
+from saddlepoint.losses.transformations import (
     CUT_OUT,
     IDENTITY,
     POLICIES,
@@ -18,7 +18,7 @@ from losses.transformations import (
     cut_out,
     shift,
 )
-from randomness import Draws
+from saddlepoint.randomness import Draws
 
 ALL_POLICIES = list(POLICIES)
 

@@ -11,7 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-import train
+from saddlepoint.runs import train
 
 ROOT = Path(__file__).resolve().parent.parent
 #: A game that takes moments: tiny networks, few small batches, no scores.
@@ -22,7 +22,7 @@ QUICK = [
     "iterations=6",
     "sample_every=1000",
     "checkpoint_every=2",
-    "metrics=none",
+    "monitor=none",
     "protocol=none",
     "trainer=cpu",
 ]

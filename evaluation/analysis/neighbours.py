@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from errors import UserError
-from evaluation.extractors import Extractor
-from randomness import keyed_generator
+from saddlepoint.errors import UserError
+from saddlepoint.extractors.extractor import Extractor
+from saddlepoint.randomness import keyed_generator
 
 #: Vectors that a block of real ones is compared with at once.
 QUERIES = 256
@@ -149,7 +149,7 @@ def nearest_neighbours(
             " 1, and fewer than there are images."
         )
     own = _chosen(torch.arange(len(searched)), num_reference, seed, "reference")
-    references = torch.cat([x for x, _ in data.real_batches(batch_size, searched[own])])
+    references = torch.cat([x.image for x in data.real_batches(batch_size, searched[own])])
     queries = torch.cat([samples.cpu(), references])
     own = torch.cat([torch.full((len(samples),), -1), own])
 
@@ -161,7 +161,8 @@ def nearest_neighbours(
         batches = [vectors(part.to(device)) for part in queries.split(batch_size)]
         searches.append(NearestSearch(torch.cat(batches), k, own))
     done = 0
-    for images, _ in data.real_batches(batch_size, searched):
+    for items in data.real_batches(batch_size, searched):
+        images = items.image
         for vectors, search in zip(spaces, searches, strict=True):
             search.update(vectors(images.to(device)))
         done += len(images)

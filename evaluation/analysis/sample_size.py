@@ -13,9 +13,9 @@ import torch
 from scipy.stats import linregress
 from torch import Tensor
 
-from errors import UserError
-from evaluation.frechet import FeatureStatistics, frechet_distance
-from randomness import keyed_generator
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
+from saddlepoint.randomness import keyed_generator
 
 
 class DistanceBySampleSize(NamedTuple):

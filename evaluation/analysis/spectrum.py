@@ -20,8 +20,8 @@ import functools
 import torch
 from torch import Tensor
 
-from datamodules.pixels import to_float
-from errors import UserError
+from saddlepoint.datamodules.pixels import to_float
+from saddlepoint.errors import UserError
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue
 EPSILON = 1e-8

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from evaluation.frechet import FeatureStatistics
-from evaluation.metrics.metric import Batch, Collector, Metric
-from evaluation.ranks import from_all_ranks
+from saddlepoint.evaluation.frechet import FeatureStatistics
+from saddlepoint.evaluation.metrics.metric import Batch, Collector, Metric
+from saddlepoint.evaluation.ranks import from_all_ranks
 
 
 class Moments(Collector):

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from evaluation.metrics.collectors import MetricOfVectors
-from evaluation.metrics.metric import Collector
-from evaluation.metrics.neighbours import blocks_of_distances, squared_radii
-from evaluation.metrics.precision_recall import check_neighbours
+from saddlepoint.evaluation.metrics.collectors import MetricOfVectors
+from saddlepoint.evaluation.metrics.metric import Collector
+from saddlepoint.evaluation.metrics.neighbours import blocks_of_distances, squared_radii
+from saddlepoint.evaluation.metrics.precision_recall import check_neighbours
 
 
 class DensityCoverage(MetricOfVectors):

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from errors import UserError
-from evaluation.frechet import FeatureStatistics, frechet_distance
-from evaluation.metrics.collectors import Moments
-from evaluation.metrics.metric import Batch, Collector, Metric
-from evaluation.ranks import from_all_ranks
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
+from saddlepoint.evaluation.metrics.collectors import Moments
+from saddlepoint.evaluation.metrics.metric import Batch, Collector, Metric
+from saddlepoint.evaluation.ranks import from_all_ranks
 
 
 class FID(Metric):

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from errors import UserError
-from evaluation.metrics.double import device_with_double
-from evaluation.metrics.metric import Batch, Collector, Metric
-from evaluation.ranks import from_all_ranks
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.metrics.double import device_with_double
+from saddlepoint.evaluation.metrics.metric import Batch, Collector, Metric
+from saddlepoint.evaluation.ranks import from_all_ranks
 
 
 class InceptionScore(Metric):

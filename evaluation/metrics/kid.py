@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from errors import UserError
-from evaluation.metrics.collectors import MetricOfVectors
-from evaluation.metrics.double import as_double
-from evaluation.metrics.metric import Collector
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.metrics.collectors import MetricOfVectors
+from saddlepoint.evaluation.metrics.double import as_double
+from saddlepoint.evaluation.metrics.metric import Collector
 
 #: Rows of a kernel matrix that are in memory at a time.
 BLOCK = 1024

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from errors import UserError
-from evaluation.metrics.metric import Batch, Collector, Metric
-from evaluation.ranks import from_all_ranks
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.metrics.metric import Batch, Collector, Metric
+from saddlepoint.evaluation.ranks import from_all_ranks
 
 
 class Modes(Metric):

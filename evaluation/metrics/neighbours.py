@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from evaluation.metrics.double import as_double
+from saddlepoint.evaluation.metrics.double import as_double
 
 #: Distances that are in memory at a time.
 BLOCK = 2**23

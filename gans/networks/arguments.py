@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from errors import UserError
+from saddlepoint.errors import UserError
 
 
 def check_choice(name: str, value: object, choices: Collection[object]) -> None:

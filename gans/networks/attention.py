@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gans.networks.layers import finish
+from saddlepoint.gans.networks.layers import finish
 
 
 class SelfAttention(nn.Module):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gans.networks.layers import Float32Linear, finish, without_autocast
+from saddlepoint.gans.networks.layers import Float32Linear, finish, without_autocast
 
 
 class Features(NamedTuple):

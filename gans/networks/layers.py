@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gans.networks.spectral_norm import add_spectral_norm
+from saddlepoint.gans.networks.spectral_norm import add_spectral_norm
 
 
 def finish(

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gans.networks.arguments import check_choice, check_resolution
-from gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
-from gans.networks.discriminator import Discriminator
-from gans.networks.layers import convolution, linear, pool
-from gans.networks.upsampling import UPSAMPLINGS, UpConvolution
+from saddlepoint.gans.networks.arguments import check_choice, check_resolution
+from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.layers import convolution, linear, pool
+from saddlepoint.gans.networks.upsampling import UPSAMPLINGS, UpConvolution
 
 RESOLUTIONS = (16, 32, 64)
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gans.networks.discriminator import Discriminator
-from gans.networks.layers import linear, without_autocast
+from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.layers import linear, without_autocast
 
 
 class MLPGenerator(nn.Module):

@@ -12,18 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from errors import UserError
-from gans.networks.arguments import check_choice, check_resolution
-from gans.networks.attention import SelfAttention
-from gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
-from gans.networks.discriminator import Discriminator
-from gans.networks.layers import convolution, linear, pool
-from gans.networks.resnet_blocks import (
+from saddlepoint.errors import UserError
+from saddlepoint.gans.networks.arguments import check_choice, check_resolution
+from saddlepoint.gans.networks.attention import SelfAttention
+from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.layers import convolution, linear, pool
+from saddlepoint.gans.networks.resnet_blocks import (
     DiscriminatorBlock,
     DiscriminatorFirstBlock,
     GeneratorBlock,
 )
-from gans.networks.upsampling import UPSAMPLINGS
+from saddlepoint.gans.networks.upsampling import UPSAMPLINGS
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
-from gans.networks.layers import convolution
-from gans.networks.upsampling import UpConvolution
+from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from saddlepoint.gans.networks.layers import convolution
+from saddlepoint.gans.networks.upsampling import UpConvolution
 
 #: Gain of the Xavier-uniform weights of a residual branch; shortcuts have 1.
 RESIDUAL_GAIN = math.sqrt(2)

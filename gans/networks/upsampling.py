@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gans.networks.layers import convolution, finish
+from saddlepoint.gans.networks.layers import convolution, finish
 
 UPSAMPLINGS = ("bilinear", "nearest", "zero_insertion", "transposed")
 

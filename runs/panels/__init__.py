@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from runs.panels.neighbours import neighbours
-from runs.panels.panel import Panel, Subject
-from runs.panels.sample_size import sample_size
-from runs.panels.samples import classes, grid, interpolation, truncation
-from runs.panels.spectrum import spectrum
+from saddlepoint.runs.panels.neighbours import neighbours
+from saddlepoint.runs.panels.panel import Panel, Subject
+from saddlepoint.runs.panels.sample_size import sample_size
+from saddlepoint.runs.panels.samples import classes, grid, interpolation, truncation
+from saddlepoint.runs.panels.spectrum import spectrum
 
 PANELS: dict[str, Callable[[Subject], Panel]] = {
     "grid": grid,

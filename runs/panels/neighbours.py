@@ -4,12 +4,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from datamodules.pixels import to_uint8
-from errors import UserError
-from evaluation.analysis.neighbours import Neighbours, nearest_neighbours
-from runs.panels.panel import Panel, Subject
-from runs.pictures import enlarged
-from runs.progress import progress
+from saddlepoint.datamodules.pixels import to_uint8
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.analysis.neighbours import Neighbours, nearest_neighbours
+from saddlepoint.runs.panels.panel import Panel, Subject
+from saddlepoint.runs.pictures import enlarged
+from saddlepoint.runs.progress import progress
 
 SAMPLES = 500  # measured where nothing is said
 REFERENCES = 500  # real images whose own neighbours give the scale
@@ -65,7 +65,7 @@ def neighbours(subject: Subject) -> Panel:
     )
     blocks = [("sample", samples[shown][:, None], [[f"no. {i}"] for i in shown.tolist()])]
     for name, space in found.items():
-        images = torch.cat([x for x, _ in subject.data.real_batches(256, _flat(space, shown))])
+        images = torch.cat([x.image for x in subject.data.real_batches(256, _flat(space, shown))])
         numbers = [[f"{ratio:.2f}" for ratio in row] for row in space.ratios[shown].tolist()]
         heading = f"nearest by {name}"
         blocks.append((heading, images.unflatten(0, (-1, config.neighbours)), numbers))

@@ -9,14 +9,17 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from datamodules.avatars import Avatars
-from datamodules.base import DataModule
-from errors import UserError
-from evaluation.extractors import AvatarClassifier, Extractor, RawValues
-from evaluation.inception import InceptionV3Compat
-from evaluation.inception_weights import find_inception_weights, ways_to_get_inception_weights
-from runs.build import game_of_checkpoint
-from runs.data import data_of_checkpoint
+from saddlepoint.datamodules.avatars import Avatars
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.errors import UserError
+from saddlepoint.extractors.extractor import AvatarClassifier, Extractor, RawValues
+from saddlepoint.extractors.inception import InceptionV3Compat
+from saddlepoint.extractors.inception_weights import (
+    find_inception_weights,
+    ways_to_get_inception_weights,
+)
+from saddlepoint.runs.build import game_of_checkpoint
+from saddlepoint.runs.data import data_of_checkpoint
 
 BATCH = 250  # images at once; moves no result
 NONE = "none"  # the extractor that is asked for where none is wanted
@@ -91,7 +94,7 @@ class Subject:
         if name == NONE:
             return None, ""
         if name is not None:
-            from evaluation.named_extractors import extractor_named
+            from saddlepoint.extractors.named import extractor_named
 
             return extractor_named(name, self.config.weights), ""
         if not self.has_images:

@@ -4,14 +4,17 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from errors import UserError
-from evaluation.analysis.sample_size import DistanceBySampleSize, distance_by_sample_size
-from evaluation.extractors import Extractor
-from evaluation.frechet import FeatureStatistics
-from randomness import keyed_generator
-from runs.panels.panel import BATCH, Panel, Subject
-from runs.pictures import drawn
-from runs.progress import progress
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.analysis.sample_size import (
+    DistanceBySampleSize,
+    distance_by_sample_size,
+)
+from saddlepoint.evaluation.frechet import FeatureStatistics
+from saddlepoint.extractors.extractor import Extractor
+from saddlepoint.randomness import keyed_generator
+from saddlepoint.runs.panels.panel import BATCH, Panel, Subject
+from saddlepoint.runs.pictures import drawn
+from saddlepoint.runs.progress import progress
 
 SAMPLES = 5000  # where nothing is said
 
@@ -47,8 +50,8 @@ def _both_sides(subject: Subject, extractor: Extractor) -> tuple[FeatureStatisti
     count = config.num_fake or SAMPLES
     real, features = FeatureStatistics(subject.device), []
     with progress() as tell:
-        for images, _ in subject.data.real_batches(BATCH, chosen):
-            real.update(extractor(images.to(subject.device)).features)
+        for items in subject.data.real_batches(BATCH, chosen):
+            real.update(extractor(items.image.to(subject.device)).features)
             tell("real images", real.count, len(chosen))
         for batch in subject.samples(count):
             features.append(extractor(extractor.quantise(batch)).features)

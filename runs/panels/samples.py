@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from errors import UserError
-from runs.panels.panel import Panel, Subject
-from runs.pictures import picture_of
+from saddlepoint.errors import UserError
+from saddlepoint.runs.panels.panel import Panel, Subject
+from saddlepoint.runs.pictures import picture_of
 
 
 def grid(subject: Subject) -> Panel:

@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from datamodules.pixels import to_uint8
-from errors import UserError
-from evaluation.analysis.spectrum import RadialSpectrum
-from randomness import keyed_generator
-from runs.panels.panel import BATCH, Panel, Subject
-from runs.pictures import drawn
+from saddlepoint.datamodules.pixels import to_uint8
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.analysis.spectrum import RadialSpectrum
+from saddlepoint.randomness import keyed_generator
+from saddlepoint.runs.panels.panel import BATCH, Panel, Subject
+from saddlepoint.runs.pictures import drawn
 
 IMAGES = 2000  # of each side where nothing is said
 COLOURS = {"real": "#1b6ca8", "generated": "#d1491b"}
@@ -35,7 +35,7 @@ def spectrum(subject: Subject) -> Panel:
         raise UserError("A spectrum with its spread needs num_real and num_fake of at least 2.")
     order = torch.randperm(spec.num_items, generator=keyed_generator(config.seed, "spectrum"))
     chosen = order[: config.num_real or count].sort().values
-    reals = (images for images, _ in subject.data.real_batches(BATCH, chosen))
+    reals = (items.image for items in subject.data.real_batches(BATCH, chosen))
     fakes = (to_uint8(batch) for batch in subject.samples(count))
     spectra = {"real": _of(reals), "generated": _of(fakes)}
     return Panel(drawn(_plot(spectra, spec.name)))

@@ -1,0 +1,62 @@
+"""Extractors by name, as protocols have them."""
+
+import difflib
+
+from saddlepoint.errors import UserError
+from saddlepoint.extractors.extractor import AvatarClassifier, Extractor, RawValues
+
+INCEPTION = "inception-v3-compat"
+#: Those that come with the project and need no file.
+OWN = {extractor.name: extractor for extractor in (RawValues, AvatarClassifier)}
+TRAINED = "classifier"  # with its file as weights
+TRAINED_SUFFIX = ".pt"
+
+
+def extractor_named(name: str, weights: str | None = None, download: bool = True) -> Extractor:
+    """Make an extractor; what it needs is imported only then.
+
+    Args:
+        name: one of `names`, or the file of a classifier that ``train_extractor.py`` wrote.
+        weights: file with its weights, where it takes one; None looks for them.
+        download: whether weights may be downloaded where none are found.
+
+    Raises:
+        UserError: no such extractor, or one that takes no weights.
+    """
+    if name == INCEPTION:
+        from saddlepoint.extractors.inception import InceptionV3Compat
+
+        return InceptionV3Compat(weights, download)
+    if name == TRAINED:
+        if weights is None:
+            raise UserError(
+                "The extractor classifier needs its file: train one with python train_extractor.py"
+                " datamodule=..., and set weights= to it."
+            )
+        return _trained(weights)
+    if name in OWN or name.endswith(TRAINED_SUFFIX):
+        if weights is not None:
+            raise UserError(f"The extractor {name} takes no weights: leave weights={weights} out.")
+        return OWN[name]() if name in OWN else _trained(name)
+    from saddlepoint.extractors import fidelity
+
+    if name in fidelity.names():
+        return fidelity.FidelityExtractor(name, weights=weights, download=download)
+    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)[0]
+    raise UserError(
+        f"There is no extractor '{name}'; did you mean '{near}'? Choose of {', '.join(names())},"
+        f" or the {TRAINED_SUFFIX} file of a classifier that python train_extractor.py wrote."
+    )
+
+
+def names() -> list[str]:
+    """Every name that `extractor_named` takes."""
+    from saddlepoint.extractors import fidelity
+
+    return [INCEPTION, *OWN, TRAINED, *fidelity.names()]
+
+
+def _trained(path: str) -> Extractor:
+    from saddlepoint.extractors.trained_classifier import TrainedClassifier
+
+    return TrainedClassifier(path)

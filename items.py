@@ -1,0 +1,51 @@
+"""Items of a data set, or what a generator is fed: named fields of n items."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+
+class Items(dict[str, Tensor]):
+    """Fields of n items by name: ``items.image`` is ``items["image"]``.
+
+    A field that may be missing is asked for by ``items.get("label")``, which is None then.
+
+    The names in use: ``image`` (n, *shape), of toys the point itself; ``label`` (n,) int64, the
+    class; ``attributes`` (n, A); ``index`` (n,) int64, the position in the data set; ``points``
+    (n, P, 2), landmarks; ``mask`` (n, 1, h, w); ``vector`` (n, d). What a generator is fed adds
+    ``latents`` (n, d), ``condition`` and ``target``.
+    """
+
+    def __getattr__(self, name: str) -> Tensor:
+        """A field.
+
+        Raises:
+            AttributeError: there is none of this name.
+        """
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no field '{name}' among {', '.join(self)}") from None
+
+    @property
+    def count(self) -> int:
+        """Number of items n."""
+        return len(next(iter(self.values())))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Items":
+        """Apply a function to every field."""
+        return Items({name: function(field) for name, field in self.items()})
+
+    def part(self, items: slice) -> "Items":
+        """Some of the items."""
+        return self.map(lambda field: field[items])
+
+    def to(self, device: torch.device | str) -> "Items":
+        """Move all fields, without waiting for it."""
+        return self.map(lambda field: field.to(device, non_blocking=True))
+
+    def batches(self, size: int) -> Iterator["Items"]:
+        """Consecutive parts of at most ``size`` items."""
+        for start in range(0, self.count, size):
+            yield self.part(slice(start, start + size))

@@ -1,0 +1,126 @@
+"""Runs of the page: samples, commands, and all their settings."""
+
+import hashlib
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from saddlepoint.leaderboard import text
+from saddlepoint.leaderboard.grouping import Row, is_repetition
+from saddlepoint.leaderboard.html_place import Place
+from saddlepoint.leaderboard.pictures import data_uri, newest_picture
+from saddlepoint.leaderboard.reading import Run, printable
+
+
+def runs_card(place: Place, budget: list[int]) -> str:
+    """Sample grids side by side, each with the commands of its row's runs.
+
+    Args:
+        place: the data set.
+        budget: bytes that pictures may still take; counted down.
+    """
+    cards = []
+    for found in place.rows.values():
+        row = found[0][1]
+        runs = {id(run): run for _, same in found for run in same.runs}
+        places = ", ".join(
+            f"{table.score} {text.number(same.mean(table.score))} (#{same.rank}"
+            f"{' under ' + printable(table.protocol_name) if table.protocol_name else ''})"
+            for table, same in found
+        )
+        commands = [_command(run) for run in runs.values()]
+        more = (
+            f"<details><summary>{text.count(len(commands) - 1, 'more run')}</summary>"
+            f"{''.join(commands[1:])}</details>"
+            if len(commands) > 1
+            else ""
+        )
+        cards.append(
+            f'<div class="run" id="{place.row_anchor(row)}">{_picture(row, budget)}'
+            f'<h4><span class="swatch c{place.colour(row)}"></span>'
+            f"{escape(text.row_name(row))}</h4>"
+            f"<p>{escape(places)}</p>{commands[0]}{more}</div>"
+        )
+    return (
+        '<article class="card"><h3>Samples and commands</h3><div class="runs">'
+        f"{''.join(cards)}</div></article>"
+    )
+
+
+def _picture(row: Row, budget: list[int]) -> str:
+    """Samples of the row's first run that has any, while the page stays of sane size."""
+    for run in row.runs:
+        path = newest_picture(run.folder)
+        uri = data_uri(path) if path is not None else None
+        if uri is None:
+            continue
+        if len(uri) > budget[0]:
+            return '<div class="none">samples left out: the page is full</div>'
+        budget[0] -= len(uri)
+        alt = f"samples of {text.row_name(row)}, seed {run.seed}, {path.name}"
+        return (
+            f'<button type="button" class="picture" title="{escape(printable(alt))}">'
+            f'<img src="{uri}" alt="{escape(printable(alt))}" loading="lazy"></button>'
+        )
+    return '<div class="none">no samples</div>'
+
+
+def _command(run: Run) -> str:
+    newest = max((points[-1] for points in run.points.values()), key=lambda p: p.iteration)
+    about = [f"seed {run.seed}"] if run.seed is not None else []
+    if newest.commit:
+        about.append(f"at {newest.commit.split('-')[0][:7]}")
+    if newest.commit and newest.commit.endswith("-dirty"):
+        about.append("with uncommitted changes")
+    label = f"<span>{escape(' · '.join(about))}</span>"
+    command = _read_command(run.folder)
+    if command is None:
+        return f'<div class="command"><div class="label">{label}no command recorded</div></div>'
+    return (
+        f'<div class="command"><div class="label">{label}<button type="button" class="copy">copy'
+        f"</button></div><code>{escape(command)}</code></div>"
+    )
+
+
+def _read_command(folder: Path) -> str | None:
+    try:
+        with (folder / "command.txt").open(encoding="utf-8", errors="replace") as file:
+            lines = file.read(20_000).splitlines()
+    except OSError:
+        return None
+    return printable(" ".join(lines)).strip() or None
+
+
+def settings(places: list[Place]) -> str:
+    """All settings of all runs as JSON that no text in them can end."""
+    listed: dict[int, dict[str, Any]] = {}
+    for place in places:
+        for key, found in place.rows.items():
+            for _, row in found:
+                for run in row.runs:
+                    seed = f", seed {run.seed}" if run.seed is not None else ""
+                    listed.setdefault(
+                        id(run),
+                        {
+                            "group": place.name,
+                            "row": hashlib.sha256(key.encode()).hexdigest()[:12],
+                            "name": f"{text.row_name(row)}{seed} ({printable(run.folder.name)})",
+                            "settings": _entries(run),
+                        },
+                    )
+    content = json.dumps(list(listed.values()), ensure_ascii=True)
+    return content.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _entries(run: Run) -> list[tuple[str, str, bool]]:
+    """Name, value, and whether it leaves what is trained as it is."""
+    newest = max((points[-1] for points in run.points.values()), key=lambda p: p.iteration)
+    entries = [
+        (printable(key), printable(json.dumps(value, default=str)), is_repetition(key))
+        for key, value in run.settings.items()
+    ]
+    entries.append(("(commit)", newest.commit or text.UNKNOWN, False))
+    entries.append(("(hardware)", newest.hardware or text.UNKNOWN, True))
+    entries += [(f"(version of {name})", value, False) for name, value in run.versions.items()]
+    return entries

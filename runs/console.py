@@ -1,0 +1,28 @@
+"""The command `saddlepoint`: one word says which of the commands, the others are its own."""
+
+import importlib
+import sys
+
+#: Commands, and the modules whose ``main`` they run.
+COMMANDS = {
+    "train": "saddlepoint.runs.train",
+    "evaluate": "saddlepoint.runs.evaluate",
+    "sample": "saddlepoint.runs.sample",
+    "leaderboard": "saddlepoint.leaderboard.command",
+    "train_extractor": "saddlepoint.runs.train_extractor",
+    "download": "saddlepoint.datamodules.download",
+}
+USAGE = f"usage: saddlepoint {{{', '.join(COMMANDS)}}} ..., each with --help"
+
+
+def main() -> int | None:
+    """Run a command; return its exit code."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in ("", "-h", "--help"):
+        print(USAGE)
+        return 0 if name else 2
+    if name not in COMMANDS:
+        print(f"error: '{name}' is no command; {USAGE}.", file=sys.stderr)
+        return 2
+    sys.argv = [name, *sys.argv[2:]]  # what Hydra and argparse take for the program's name
+    return importlib.import_module(COMMANDS[name]).main()

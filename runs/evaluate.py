@@ -1,0 +1,180 @@
+"""Score a checkpoint, or images of any other program, under a protocol."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra import compose
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich import box
+from rich.table import Table
+
+from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.folder import Folder
+from saddlepoint.errors import UserError
+from saddlepoint.evaluation.evaluator import NoScores, Scores
+from saddlepoint.evaluation.fakes import Fakes, GeneratorFakes, GivenFakes
+from saddlepoint.records.record import FILE_NAME, UNKNOWN_ORIGIN, append_record, make_record
+from saddlepoint.runs import checkpoint_file, command_line
+from saddlepoint.runs.build import game_of_checkpoint
+from saddlepoint.runs.data import data_of_checkpoint
+from saddlepoint.runs.folder import title
+from saddlepoint.runs.progress import output, progress
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """What is scored.
+
+    Attributes:
+        data: the real images.
+        fakes: the generated ones.
+        protocol: settings of the protocol if the command line has none.
+        about: of the record: run, iteration, kimg, seconds, made_by.
+        records: file that gets the record.
+    """
+
+    data: DataModule
+    fakes: Fakes
+    protocol: DictConfig
+    about: dict[str, Any]
+    records: Path
+
+
+def generator_of_run(config: DictConfig, device: torch.device) -> Contestant:
+    """The generator of a checkpoint, with the data it was trained on."""
+    path = _checkpoint(config)
+    content = checkpoint_file.load(path)
+    game = game_of_checkpoint(content).to(device)
+    data = data_of_checkpoint(content, config.data_dir)
+    own = OmegaConf.create(content["config"])
+    config.data_dir = config.data_dir or own.data_dir
+    folder = path if path.is_dir() else path.parent.parent
+    about = {"config": content["config"], "data": content["data"]}
+    return Contestant(
+        data=data,
+        fakes=GeneratorFakes(game),
+        protocol=own.protocol if _scores(own.get("protocol")) else own.monitor,
+        about={
+            "run": {"title": title(own, data.spec, game), **about},
+            "iteration": game.iteration,
+            "kimg": game.kimg,
+            "seconds": content["seconds"],
+            "made_by": content.get("made_by", UNKNOWN_ORIGIN),
+        },
+        records=folder / FILE_NAME,
+    )
+
+
+def images_of_others(config: DictConfig) -> Contestant:
+    """Images in a folder or a zip, against a data set or another folder."""
+    if (config.reference is None) == (config.get("datamodule") is None):
+        raise UserError(
+            "Images are scored against real ones: give datamodule=<data set>, or reference=<folder"
+            " or zip>, and not both."
+        )
+    config.data_dir = config.data_dir or "data"
+    images = Folder(config.images)
+    if config.reference is None:
+        data = instantiate(config.datamodule, _convert_="all")
+    else:
+        data = Folder(config.reference)
+    name = config.title or images.name
+    folder = Path(config.output_dir) / "evaluations" / re.sub(r"[^\w.-]", "_", name)
+    spec = data.spec
+    about = {"name": spec.name, "shape": list(spec.shape), "digest": spec.digest}
+    return Contestant(
+        data=data,
+        fakes=GivenFakes(images, spec.classes),
+        protocol=compose("evaluate", overrides=["protocol=all_images"]).protocol,
+        about={
+            "run": {"title": name, "data": about, "images": images.spec.digest},
+            "iteration": None,
+            "kimg": None,
+            "seconds": None,
+            "made_by": UNKNOWN_ORIGIN,
+        },
+        records=folder / FILE_NAME,
+    )
+
+
+def evaluate(config: DictConfig) -> Scores:
+    """Score, record and print.
+
+    Raises:
+        UserError: nothing to score, or a score that cannot be had.
+    """
+    if (config.run is None) == (config.images is None):
+        raise UserError("Say what to score: run=<run folder>, or images=<folder or zip>.")
+    device = _device(config.device)
+    found = images_of_others(config) if config.run is None else generator_of_run(config, device)
+    settings = config.protocol if config.get("protocol") else found.protocol
+    evaluator = instantiate(settings, _convert_="all")
+    with progress() as tell:
+        count = found.fakes.count
+        evaluator.check(found.data, fakes=count)
+        evaluator = evaluator.prepare(found.data, device, fakes=count, progress=tell)
+        if isinstance(evaluator, NoScores):
+            raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
+        scores = evaluator.score(found.fakes)
+    append_record(found.records, make_record(scores, **found.about))
+    _show(scores, found.about["run"]["title"], found.records)
+    return scores
+
+
+def _checkpoint(config: DictConfig) -> Path:
+    if config.run != "last":
+        return Path(config.run)
+    newest = checkpoint_file.runs_by_age(config.output_dir)
+    if not newest:
+        raise UserError(f"There is no run under {config.output_dir}: train one, or give run=.")
+    return newest[0]
+
+
+def _scores(settings: DictConfig | None) -> bool:
+    return settings is not None and "NoScores" not in settings._target_
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _show(scores: Scores, name: str, records: Path) -> None:
+    """Print the scores and what they mean."""
+    protocol = scores.protocol
+    console = output()
+    lines = (
+        f"{name}, protocol {protocol.name or protocol.fingerprint[:8]}",
+        f"{protocol.num_fake:,} generated ({protocol.generator}) against {protocol.num_real:,} real"
+        f" images of {protocol.dataset}, {protocol.extractor}",
+    )
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("score")
+    table.add_column("value", justify="right")
+    if scores.by_seed:
+        table.add_column("by evaluation seed", justify="right")
+    for score, value in scores.means.items():
+        seeds = [" ".join(f"{v:.4g}" for v in scores.by_seed[score])] if scores.by_seed else []
+        table.add_row(score, f"{value:.5g}", *seeds)
+    console.print(table)
+    console.print(f"recorded in {records}", soft_wrap=True)
+
+
+@hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="evaluate")
+def _composed(config: DictConfig) -> None:
+    """Score one contestant."""
+    with command_line.mistakes():
+        evaluate(config)
+
+
+def main() -> None:
+    """Run the command with the words of the command line."""
+    command_line.run(_composed)

@@ -1,0 +1,48 @@
+"""Make pictures from a trained generator: `runs.panels` has one function for each."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from saddlepoint.errors import UserError
+from saddlepoint.runs import checkpoint_file, command_line
+from saddlepoint.runs.panels import PANELS
+from saddlepoint.runs.panels.panel import Subject
+from saddlepoint.runs.pictures import save
+
+
+def sample(config: DictConfig) -> Path:
+    """Write one picture, print what it comes with, and return where it lies.
+
+    Raises:
+        UserError: no such picture or run, or the run cannot make it.
+    """
+    if config.what not in PANELS:
+        raise UserError(f"what={config.what} is no picture: choose one of {', '.join(PANELS)}.")
+    path = Path(config.run)
+    if config.run == "last":
+        newest = checkpoint_file.runs_by_age(config.output_dir)
+        if not newest:
+            raise UserError(f"There is no run under {config.output_dir}: train one, or give run=.")
+        path = newest[0]
+    panel = PANELS[config.what](Subject(checkpoint_file.load(path), config))
+    folder = path if path.is_dir() else path.parent
+    if folder.name == checkpoint_file.LAST.parent.name:
+        folder = folder.parent
+    output = Path(config.output) if config.output else folder / f"{config.what}.png"
+    for note in panel.notes:
+        print(note)
+    return save(panel.picture, output)
+
+
+@hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="sample")
+def _composed(config: DictConfig) -> None:
+    """Write one picture and say where it lies."""
+    with command_line.mistakes():
+        print(sample(config))
+
+
+def main() -> None:
+    """Run the command with the words of the command line."""
+    command_line.run(_composed)

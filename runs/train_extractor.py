@@ -1,0 +1,83 @@
+"""Train a small classifier on labelled images; its features and class probabilities then score.
+
+Writes one file with the weights, what they were trained on, and their accuracy on images that were
+held out.
+"""
+
+import time
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from saddlepoint.errors import UserError
+from saddlepoint.extractors.classifier_training import (
+    Lesson,
+    TrainingOptions,
+    accuracy,
+    train_classifier,
+)
+from saddlepoint.extractors.trained_classifier import SUFFIX, write_classifier
+from saddlepoint.runs import command_line
+from saddlepoint.runs.progress import output
+
+
+@hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="train_extractor")
+def _composed(config: DictConfig) -> None:
+    """Train one classifier and say where it lies."""
+    with command_line.mistakes():
+        train_extractor(config)
+
+
+def train_extractor(config: DictConfig) -> Path:
+    """Train a classifier on the data of composed settings; return its file.
+
+    Raises:
+        UserError: the data are missing or have nothing to tell, or the settings make no training.
+    """
+    # Whatever can be wrong is found before the training.
+    options = TrainingOptions(
+        **{field.name: config[field.name] for field in fields(TrainingOptions)}
+    )
+    data = instantiate(config.datamodule, _convert_="all")
+    lesson, spec = Lesson(data, options), data.spec
+    options = replace(options, epochs=options.epochs or lesson.usual_epochs())
+    path = Path(config.output or f"classifiers/{spec.name}{SUFFIX}")
+    if path.suffix != SUFFIX or path.exists():
+        cause = "is there already" if path.exists() else f"does not end in {SUFFIX}"
+        raise UserError(f"The file {path} {cause}: choose another output.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error}): choose another output.") from error
+
+    console = output()
+    console.print(
+        f"{spec.name}: {len(lesson.training):,} images to learn, {len(lesson.test):,} to test"
+    )
+    start = time.monotonic()
+    network = train_classifier(lesson, options, console)
+    shares = accuracy(network, lesson)
+    content = {
+        "architecture": lesson.architecture(options.width),
+        "data": {
+            "name": spec.name,
+            "digest": spec.digest,
+            "classes": list(spec.classes),
+            "attributes": list(spec.attributes),
+        },
+        "accuracy": shares,
+        "training": asdict(options),
+    }
+    write_classifier(path, network, content)
+    for task, share in shares.items():
+        console.print(f"{task:<16} {share:7.2%} of the held-out images are told rightly")
+    console.print(f"{path}, in {time.monotonic() - start:.0f} s", soft_wrap=True)
+    return path
+
+
+def main() -> None:
+    """Run the command with the words of the command line."""
+    command_line.run(_composed)
