@@ -1,16 +1,15 @@
 """Decoded images, kept for the next run."""
 
-import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from saddlepoint.atomic import UnwritableError, one_process_at_a_time, whole_file
 from saddlepoint.datamodules.decode import decoder_versions
 from saddlepoint.datamodules.digest import sha256_of, version_of_files
 from saddlepoint.datamodules.source import EncodedImages, InMemory
@@ -39,7 +38,7 @@ def decoded(source: EncodedImages, name: str, cache_dir: Path | None, num_worker
     identity = (version_of_files(source.files()), source.recipe(), decoder_versions())
     key = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
     path = cache_dir / f"{name}-{key}.npy"
-    with _one_process_at_a_time(path.with_suffix(".lock")):
+    with one_process_at_a_time(path.with_suffix(".lock")):
         kept = _read(path, (len(source), *source.shape))
         if kept is None:
             kept = _decode(source, name, num_workers)
@@ -102,31 +101,9 @@ def _read(path: Path, shape: tuple[int, ...]) -> tuple[Tensor, str] | None:
 
 
 def _write(path: Path, images: Tensor, images_sha256: str) -> None:
-    temporary = path.with_suffix(".tmp")
     try:
-        with temporary.open("wb") as file:
+        with whole_file(path) as file:
             np.save(file, images.numpy())
             file.write(bytes.fromhex(images_sha256))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        log.warning("Cannot keep the decoded images in %s (%s)", path.parent, error.strerror)
-
-
-@contextlib.contextmanager
-def _one_process_at_a_time(path: Path) -> Iterator[None]:
-    """Let the first process decode and the others of the same machine find its result."""
-    try:
-        import fcntl
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    except (ImportError, OSError):  # no such locks here: each process decodes for itself
-        yield
-        return
-    with lock:
-        yield
+    except UnwritableError as error:
+        log.warning("Cannot keep the decoded images in %s (%s)", path.parent, error.cause)

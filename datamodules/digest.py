@@ -17,6 +17,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from saddlepoint.atomic import UnwritableError, write_text
 from saddlepoint.datamodules.source import EncodedImages, InMemory, Source
 from saddlepoint.errors import UserError
 
@@ -92,11 +93,7 @@ def _join(*parts: str) -> str:
 
 
 def _keep(note: Path, content: str) -> None:
-    temporary = note.with_suffix(f".{os.getpid()}.tmp")
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(content)
-        temporary.replace(note)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        log.warning("Cannot keep the digest in %s (%s)", note.parent, error.strerror)
+        write_text(note, content)
+    except UnwritableError as error:
+        log.warning("Cannot keep the digest in %s (%s)", note.parent, error.cause)

@@ -5,17 +5,16 @@ renamed, so that processes never see half of one; one that is damaged, or not wh
 passed over.
 """
 
-import contextlib
 import hashlib
 import io
 import logging
-import os
-import platform
 import re
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from saddlepoint.atomic import UnwritableError, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +49,9 @@ def write(path: Path, fingerprint: str, state: dict[str, Tensor]) -> None:
     """Keep a collector's state; where that is impossible the next run computes them again."""
     payload = io.BytesIO()
     torch.save({"fingerprint": fingerprint, "state": state}, payload)
-    # Machines that share a disk may have processes of the same number.
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with whole_file(path) as file:
             file.write(hashlib.sha256(payload.getbuffer()).digest())
             file.write(payload.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        log.warning("Cannot keep the statistics in %s (%s)", path.parent, error.strerror)
+    except UnwritableError as error:
+        log.warning("Cannot keep the statistics in %s (%s)", path.parent, error.cause)

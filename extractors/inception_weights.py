@@ -3,8 +3,6 @@
 import hashlib
 import importlib.util
 import logging
-import os
-import shutil
 import urllib.request
 import warnings
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from saddlepoint.atomic import UnwritableError, whole_file
 from saddlepoint.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -142,18 +141,16 @@ def _sha256(path: Path) -> str:
 def _download(path: Path) -> None:
     """Fetch the file; it appears under its name only when whole and verified."""
     log.warning("Downloading the Inception weights of FID (91 MiB) to %s", path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(URL, timeout=TIMEOUT) as answer, temporary.open("wb") as file:
-            shutil.copyfileobj(answer, file, 2**20)
-        if _sha256(temporary) != FILE_SHA256:
-            raise OSError("what came has the wrong SHA-256")
-        temporary.replace(path)
-    except OSError as error:
+        with urllib.request.urlopen(URL, timeout=TIMEOUT) as answer, whole_file(path) as file:
+            digest = hashlib.sha256()
+            while chunk := answer.read(2**20):
+                digest.update(chunk)
+                file.write(chunk)
+            if digest.hexdigest() != FILE_SHA256:
+                raise OSError("what came has the wrong SHA-256")
+    except (OSError, UnwritableError) as error:
         raise UserError(
             f"FID needs the weights of the 2015 Inception network, none were found and they cannot"
             f" be downloaded ({error}): {ways_to_get_inception_weights()}."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

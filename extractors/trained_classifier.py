@@ -4,7 +4,6 @@
 well it does on images that it has not seen. The file is read without running code in it.
 """
 
-import os
 import pickle
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.atomic import whole_file
 from saddlepoint.datamodules.pixels import to_float
 from saddlepoint.errors import UserError
 from saddlepoint.extractors.extractor import Extracted, Extractor, full_precision, hash_of_weights
@@ -54,19 +54,8 @@ def write_classifier(path: Path, network: nn.Module, content: dict[str, Any]) ->
     """
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     header = {"format": FORMAT, "version": VERSION, "weights_hash": hash_of_weights(network)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            torch.save({**header, **content, "state": state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's zip writer raises the latter
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"The classifier {path} cannot be written ({error}): choose another output."
-        ) from error
+    with whole_file(path, hint=", with another output") as file:
+        torch.save({**header, **content, "state": state}, file)
 
 
 def read_classifier(path: str | Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from saddlepoint.atomic import write_text
 from saddlepoint.errors import UserError
 from saddlepoint.leaderboard import Table, flat, published_figures, read, tables
 from saddlepoint.leaderboard.html_page import to_html
@@ -66,14 +67,7 @@ def _write(path: Path | None, content: Callable[[], str]) -> None:
     """Write a file whole or not at all."""
     if path is None:
         return
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(content(), encoding="utf-8", newline="")
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}): give a file in a folder that exists."
-        ) from error
+    write_text(path, content(), make_folder=False)
     print(f"written: {path}")
 
 

@@ -1,0 +1,147 @@
+"""Files that are written whole or not at all, and one sentence where they cannot be."""
+
+import contextlib
+import errno
+import io
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from saddlepoint.errors import UserError
+
+#: Cause and cure by the number of the system's error.
+CAUSES = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("your share of the disk is used up", "free some space"),
+    errno.EFBIG: ("the file is larger than allowed here", "raise that limit or write elsewhere"),
+    errno.EROFS: ("the disk is read-only", "write elsewhere"),
+    errno.EACCES: ("you may not write there", "write elsewhere"),
+    errno.EPERM: ("you may not write there", "write elsewhere"),
+    errno.ENOENT: ("its folder is gone", "put the folder back or write elsewhere"),
+    errno.ENOTDIR: ("what should be its folder is a file", "write elsewhere"),
+    errno.EEXIST: ("what should be its folder is a file", "write elsewhere"),
+    errno.EISDIR: ("there is a folder of that name", "choose another name"),
+}
+#: Seconds after which a temporary file that nobody writes to is one that a killed process left.
+ABANDONED = 3600
+
+
+class UnwritableError(UserError):
+    """A file cannot be written; what was there before is as it was.
+
+    Attributes:
+        cause: in a few words.
+    """
+
+    def __init__(self, path: Path, error: OSError, hint: str = "") -> None:
+        known = error.strerror or str(error), "see to it or write elsewhere"
+        self.cause, cure = CAUSES.get(error.errno, known)
+        super().__init__(f"{path} cannot be written ({self.cause}): {cure}{hint}.")
+
+
+@contextlib.contextmanager
+def whole_file(
+    path: str | Path, *, hint: str = "", make_folder: bool = True
+) -> Iterator[IO[bytes]]:
+    """Open a file for writing; it appears under its name when it is complete and on the disk.
+
+    It is written under another name beside ``path``, one that no other process or machine takes,
+    flushed to the disk and renamed. If anything fails on the way the other file is removed.
+
+    Args:
+        path: of the file; one that is there is replaced.
+        hint: what else a user should know if it cannot be written; ends the sentence.
+        make_folder: whether missing folders are made too.
+
+    Raises:
+        UnwritableError: it cannot be written; names the cause and the cure.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    raw = None
+    try:
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        raw = _Raw(temporary, "xb")
+        with io.BufferedWriter(raw) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        # torch's zip writer turns a failed write into a RuntimeError of its own.
+        hidden = raw.failure if raw is not None and isinstance(error, RuntimeError) else None
+        failure = error if isinstance(error, OSError) else hidden
+        if failure is None:
+            raise
+        raise UnwritableError(path, failure, hint) from error
+
+
+def write_text(path: str | Path, text: str, *, make_folder: bool = True) -> None:
+    """Write text as UTF-8, see `whole_file`.
+
+    Raises:
+        UnwritableError: it cannot be written.
+    """
+    with whole_file(path, make_folder=make_folder) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def one_process_at_a_time(path: Path) -> Iterator[None]:
+    """Let one process do what others of the same machine then find done.
+
+    Args:
+        path: of a lock file, made if need be. Where there are no such locks nobody waits.
+    """
+    try:
+        import fcntl
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except (ImportError, OSError):
+        yield
+        return
+    with lock:
+        yield
+
+
+class _Raw(io.FileIO):
+    """A file that remembers why it could not be written."""
+
+    failure: OSError | None = None
+
+    def write(self, content: object) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+def _remove_abandoned(path: Path) -> None:
+    for left in path.parent.glob(f".{path.name.translate(_LITERAL)}.*.tmp"):
+        with contextlib.suppress(OSError):  # another process was faster
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
+
+
+_LITERAL = str.maketrans({character: f"[{character}]" for character in "*?["})
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name survive a power cut, where folders can be flushed."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
