@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ class DataSpec:
     def num_classes(self) -> int:
         """Number of classes; 0 if there are none."""
         return len(self.classes)
+
+    def plain(self) -> dict[str, Any]:
+        """All of it in plain values, for checkpoints and records."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
 class DataModule(pl.LightningDataModule, ABC):

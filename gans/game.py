@@ -7,6 +7,7 @@ the generator, counters, losses to log, and the state a run resumes from.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,6 +18,7 @@ from saddlepoint.gans.distributed import average_gradients
 from saddlepoint.gans.loss_log import LossLog
 from saddlepoint.gans.moving_average import MovingAverage
 from saddlepoint.gans.precision import has_fast_bfloat16
+from saddlepoint.items import Items
 from saddlepoint.losses.term import Step
 from saddlepoint.randomness import Draws, key_to_seed
 
@@ -258,7 +260,7 @@ class Game(pl.LightningModule):
     @torch.no_grad()
     def sample(
         self,
-        n: int | None = None,
+        n: int | Items | None = None,
         *,
         start: int = 0,
         seed: int | None = None,
@@ -268,12 +270,14 @@ class Game(pl.LightningModule):
         """Sample images (n, *shape), float32 in [-1, 1], in eval mode.
 
         Args:
-            n: how many; not needed with ``latents``.
+            n: how many, or what `inputs_at` gave; not needed with ``latents``.
             start: position of the first one; sample i is the same whatever the batch around it.
             seed: key of the samples; the run's seed by default.
             latents: (n, d), instead of drawn ones.
             labels: (n,), instead of drawn ones.
         """
+        if isinstance(n, Items):
+            latents, labels = n.latents, n.get("condition")
         if latents is None:
             latents, drawn = self.latents_at(start, n, seed)
             labels = drawn if labels is None else labels
@@ -286,6 +290,36 @@ class Game(pl.LightningModule):
         finally:
             generator.train(was_training)
         return images.float()
+
+    def inputs_at(self, positions: range, seed: int | None = None, data: Any = None) -> Items:
+        """What the generator is fed for these positions, on the device: a function of position.
+
+        Args:
+            positions: of the samples, consecutive.
+            seed: key of the samples; the run's seed by default.
+            data: not needed by a generator that is fed latents.
+        """
+        latents, labels = self.latents_at(positions.start, len(positions), seed)
+        condition = {"condition": labels} if self.num_classes else {}
+        return Items(latents=latents, **condition)
+
+    #: Whether `inputs_at` needs the data.
+    needs_data = False
+
+    @property
+    def condition(self) -> SimpleNamespace:
+        """What a sample is asked for."""
+        kind = "classes" if self.num_classes else "none"
+        return SimpleNamespace(kind=kind, num_classes=self.num_classes)
+
+    def pictures(
+        self, positions: range, seed: int | None = None, data: Any = None
+    ) -> dict[str, Tensor]:
+        """Stacks of images by name, for pictures; one class a column, as far as columns go."""
+        inputs = self.inputs_at(positions, seed, data)
+        if self.num_classes:
+            inputs["condition"] = inputs.condition.new_tensor(positions) % 8 % self.num_classes
+        return {"samples": self.sample(inputs)}
 
     # Optimisers, losses, state -------------------------------------------------------------------
 

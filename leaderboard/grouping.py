@@ -10,7 +10,7 @@ from typing import Any
 from saddlepoint.leaderboard.published import Figure
 from saddlepoint.leaderboard.reading import Point, Run, Score
 from saddlepoint.records.score_names import is_frechet, is_spread, larger_is_better, ranking
-from saddlepoint.runs.settings import HARMLESS, is_under
+from saddlepoint.records.settings import HARMLESS, is_under
 
 #: Settings that say which repetition a run is, or where and how it is carried out; runs that differ
 #: in these alone are one row.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.errors import UserError
-from saddlepoint.runs.settings import flat
+from saddlepoint.records.settings import flat
 
 FILE_NAME = "records.jsonl"
 NEWEST_SCHEMA = 1

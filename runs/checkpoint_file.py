@@ -1,7 +1,5 @@
 """The file a run resumes from: written whole or not at all, read without running code in it."""
 
-import errno
-import os
 import pickle
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 import torch
 
+from saddlepoint.atomic import whole_file
 from saddlepoint.errors import UserError
 
 FORMAT = "saddlepoint"
@@ -17,27 +16,14 @@ LAST = Path("checkpoints") / "last.ckpt"
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint to a temporary file beside ``path`` and rename it.
+    """Write a checkpoint, whole or not at all.
 
     Raises:
         UserError: the file cannot be written; the checkpoint that was there is kept.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save({**_header(), **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        # torch's zip writer turns a failed write into a RuntimeError.
-        temporary.unlink(missing_ok=True)
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        raise UserError(
-            f"The checkpoint {path} cannot be written ({'the disk is full' if full else error});"
-            " the previous one is kept: free some space and resume with ckpt=last."
-        ) from error
+    hint = ", and resume with ckpt=last, as the checkpoint before it is kept"
+    with whole_file(path, hint=hint, make_folder=False) as file:
+        torch.save({**_header(), **content}, file)
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -68,12 +54,6 @@ def load(path: str | Path) -> dict[str, Any]:
             f" {VERSION}: use the version of Saddlepoint that wrote it ({content['written_by']})."
         )
     return content
-
-
-def runs_by_age(output_dir: str | Path) -> list[Path]:
-    """Checkpointing ``last.ckpt`` of all runs under ``output_dir``, the newest first."""
-    found = Path(output_dir).rglob(str(LAST))
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _header() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from saddlepoint.errors import UserError
-from saddlepoint.runs.settings import flat
+from saddlepoint.records.settings import flat
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -99,4 +99,4 @@ def known_settings(config_name: str = "train") -> list[str]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(config_name)
     groups = [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"]
-    return sorted({*groups, *flat(OmegaConf.to_container(config))})
+    return sorted({*groups, *config, *flat(OmegaConf.to_container(config))})

@@ -9,7 +9,7 @@ import hydra
 import torch
 from hydra import compose
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich import box
 from rich.table import Table
 
@@ -19,11 +19,9 @@ from saddlepoint.errors import UserError
 from saddlepoint.evaluation.evaluator import NoScores, Scores
 from saddlepoint.evaluation.fakes import Fakes, GeneratorFakes, GivenFakes
 from saddlepoint.records.record import FILE_NAME, UNKNOWN_ORIGIN, append_record, make_record
-from saddlepoint.runs import checkpoint_file, command_line
-from saddlepoint.runs.build import game_of_checkpoint
-from saddlepoint.runs.data import data_of_checkpoint
-from saddlepoint.runs.folder import title
+from saddlepoint.runs import command_line
 from saddlepoint.runs.progress import output, progress
+from saddlepoint.runs.trained_run import TrainedRun
 
 
 @dataclass(frozen=True)
@@ -47,26 +45,22 @@ class Contestant:
 
 def generator_of_run(config: DictConfig, device: torch.device) -> Contestant:
     """The generator of a checkpoint, with the data it was trained on."""
-    path = _checkpoint(config)
-    content = checkpoint_file.load(path)
-    game = game_of_checkpoint(content).to(device)
-    data = data_of_checkpoint(content, config.data_dir)
-    own = OmegaConf.create(content["config"])
+    run = TrainedRun.find(config.run, config.output_dir)
+    game, own = run.game(device), run.config
+    data = run.data(config.data_dir)
     config.data_dir = config.data_dir or own.data_dir
-    folder = path if path.is_dir() else path.parent.parent
-    about = {"config": content["config"], "data": content["data"]}
     return Contestant(
         data=data,
         fakes=GeneratorFakes(game),
         protocol=own.protocol if _scores(own.get("protocol")) else own.monitor,
         about={
-            "run": {"title": title(own, data.spec, game), **about},
+            "run": run.about(game),
             "iteration": game.iteration,
             "kimg": game.kimg,
-            "seconds": content["seconds"],
-            "made_by": content.get("made_by", UNKNOWN_ORIGIN),
+            "seconds": run.seconds,
+            "made_by": run.made_by,
         },
-        records=folder / FILE_NAME,
+        records=run.records,
     )
 
 
@@ -124,15 +118,6 @@ def evaluate(config: DictConfig) -> Scores:
     append_record(found.records, make_record(scores, **found.about))
     _show(scores, found.about["run"]["title"], found.records)
     return scores
-
-
-def _checkpoint(config: DictConfig) -> Path:
-    if config.run != "last":
-        return Path(config.run)
-    newest = checkpoint_file.runs_by_age(config.output_dir)
-    if not newest:
-        raise UserError(f"There is no run under {config.output_dir}: train one, or give run=.")
-    return newest[0]
 
 
 def _scores(settings: DictConfig | None) -> bool:

@@ -1,6 +1,7 @@
-"""Where numbers go: a CSV file always, and a logger of the user's choice."""
+"""Where numbers go: a CSV file always, and loggers of the user's choice."""
 
 import csv
+import io
 import os
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from saddlepoint.atomic import write_text
 from saddlepoint.errors import UserError
 
 
@@ -64,13 +66,11 @@ class CSVFile(Logger):
 
     def _write_all(self) -> None:
         self._columns = list(dict.fromkeys([*self._columns, *self._rows[-1]]))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
-            writer.writeheader()
-            writer.writerows(self._rows)
-        temporary.replace(self.path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns)
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_text(self.path, text.getvalue(), make_folder=False)
         self._is_on_disk = True
 
 

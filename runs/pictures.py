@@ -1,16 +1,21 @@
-"""Samples as pictures: grids of images, scatter plots of points."""
+"""Samples as pictures: grids of images, columns of images that belong together, scatter plots."""
 
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from saddlepoint.atomic import whole_file
+
 SMALLEST_TILE = 64  # pixels; smaller images are enlarged by a whole factor
+GAP = 2  # pixels between images
+HEADING = 13  # pixels of a heading's letters
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -18,27 +23,29 @@ def to_uint8(images: Tensor) -> Tensor:
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
-def save_picture(samples: Tensor, path: Path, columns: int | None = None) -> Path:
-    """Write samples to a PNG, see `picture_of`; it is written whole or not at all."""
-    return save(picture_of(samples, columns), path)
-
-
-def picture_of(samples: Tensor, columns: int | None = None) -> Image.Image:
+def picture_of(samples: Tensor | Mapping[str, Tensor], columns: int | None = None) -> Image.Image:
     """Images (n, c, h, w) as a grid, points (n, 2) as a scatter plot.
 
     Args:
-        samples: in [-1, 1] (points may lie outside).
-        columns: images in a row; about a square by default.
+        samples: in [-1, 1] (points may lie outside). Several stacks by name are shown in columns
+            under their names, row i being the i-th of each; one stack is shown as if alone.
+        columns: images in a row of a grid; about a square by default.
     """
+    if isinstance(samples, Mapping):
+        if len(samples) > 1:
+            return _in_columns(samples)
+        (samples,) = samples.values()
     return _scatter(samples) if samples.ndim == 2 else _grid(samples, columns)
 
 
 def save(picture: Image.Image, path: Path) -> Path:
-    """Write a PNG whole or not at all, and its folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    picture.save(temporary, format="PNG")
-    temporary.replace(path)
+    """Write a PNG whole or not at all, and its folder if need be.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with whole_file(path) as file:
+        picture.save(file, format="PNG")
     return path
 
 
@@ -58,8 +65,31 @@ def enlarged(images: Tensor) -> Tensor:
 def _grid(images: Tensor, columns: int | None) -> Image.Image:
     columns = columns or math.ceil(math.sqrt(len(images)))
     tiles = enlarged(to_uint8(images.cpu()))
-    grid = make_grid(tiles, nrow=columns, padding=2, pad_value=255)
+    grid = make_grid(tiles, nrow=columns, padding=GAP, pad_value=255)
     return Image.fromarray(grid.permute(1, 2, 0).numpy())
+
+
+def _in_columns(named: Mapping[str, Tensor]) -> Image.Image:
+    """Columns with headings, folded into blocks side by side so that the whole is about square."""
+    stacks = [enlarged(to_uint8(s.cpu())).expand(-1, 3, -1, -1) for s in named.values()]
+    count, (height, width) = len(stacks[0]), stacks[0].shape[-2:]
+    rows = math.ceil(count / max(1, round(math.sqrt(count / len(stacks)))))
+    font = ImageFont.load_default(HEADING)
+    lefts, block = [], 0
+    for name in named:
+        lefts.append(block + GAP)
+        block += max(width, math.ceil(font.getlength(name)) + GAP) + GAP
+    block, top = block + 4 * GAP, HEADING + 3 * GAP  # blocks stand apart
+    size = math.ceil(count / rows) * block, top + rows * (height + GAP)
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    for name, left, stack in zip(named, lefts, stacks, strict=True):
+        for start in range(0, size[0], block):
+            draw.text((start + left, GAP), name, "black", font)
+        for i, pixels in enumerate(stack.permute(0, 2, 3, 1).numpy()):
+            corner = i // rows * block + left, top + i % rows * (height + GAP)
+            picture.paste(Image.fromarray(pixels), corner)
+    return picture
 
 
 def _scatter(points: Tensor) -> Image.Image:

@@ -6,10 +6,11 @@ import hydra
 from omegaconf import DictConfig
 
 from saddlepoint.errors import UserError
-from saddlepoint.runs import checkpoint_file, command_line
+from saddlepoint.runs import command_line
 from saddlepoint.runs.panels import PANELS
 from saddlepoint.runs.panels.panel import Subject
 from saddlepoint.runs.pictures import save
+from saddlepoint.runs.trained_run import TrainedRun
 
 
 def sample(config: DictConfig) -> Path:
@@ -20,17 +21,9 @@ def sample(config: DictConfig) -> Path:
     """
     if config.what not in PANELS:
         raise UserError(f"what={config.what} is no picture: choose one of {', '.join(PANELS)}.")
-    path = Path(config.run)
-    if config.run == "last":
-        newest = checkpoint_file.runs_by_age(config.output_dir)
-        if not newest:
-            raise UserError(f"There is no run under {config.output_dir}: train one, or give run=.")
-        path = newest[0]
-    panel = PANELS[config.what](Subject(checkpoint_file.load(path), config))
-    folder = path if path.is_dir() else path.parent
-    if folder.name == checkpoint_file.LAST.parent.name:
-        folder = folder.parent
-    output = Path(config.output) if config.output else folder / f"{config.what}.png"
+    run = TrainedRun.find(config.run, config.output_dir)
+    panel = PANELS[config.what](Subject(run, config))
+    output = Path(config.output) if config.output else run.folder / f"{config.what}.png"
     for note in panel.notes:
         print(note)
     return save(panel.picture, output)

@@ -1,4 +1,4 @@
-"""Train a GAN: compose, fit, score, record.
+"""Train a GAN: compose, make what the method needs, build, fit, score, record.
 
 Returns the last score, under the full protocol where there is one, so that any Hydra sweeper can
 drive it.
@@ -6,33 +6,38 @@ drive it.
 
 import logging
 import warnings
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
+import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
 
+from saddlepoint.datamodules.base import DataModule
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.callback import ScoreCallback
+from saddlepoint.gans import Game
 from saddlepoint.runs import command_line
-from saddlepoint.runs.best import BestCheckpoints, FinalScores
 from saddlepoint.runs.build import build_game
-from saddlepoint.runs.checkpoint_file import LAST
-from saddlepoint.runs.checkpointing import Checkpointing
-from saddlepoint.runs.closing import closing_screen
-from saddlepoint.runs.folder import description, new_folder, title, write_settings
-from saddlepoint.runs.loggers import CSVFile
-from saddlepoint.runs.progress import StatusLine, output
+from saddlepoint.runs.callbacks import callback_of
+from saddlepoint.runs.callbacks.final_scores import FinalScores
+from saddlepoint.runs.closing_screen import closing_screen
+from saddlepoint.runs.current_run import CurrentRun, new_folder, title_of
+from saddlepoint.runs.overrides import typed_overrides
+from saddlepoint.runs.progress import output
 from saddlepoint.runs.resume import resume
-from saddlepoint.runs.samples import SampleGrids
+from saddlepoint.runs.stages import FOLDER, after_stages
+from saddlepoint.runs.trained_run import TrainedRun
+from saddlepoint.runs.trainer import build_callbacks, build_loggers, build_trainer
 
 
 @hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="train")
 def _composed(config: DictConfig) -> float | None:
     """Train one run from composed settings."""
     with command_line.mistakes():
-        return train(config, list(HydraConfig.get().overrides.task))
+        return train(config, typed_overrides())
 
 
 def train(config: DictConfig, overrides: list[str]) -> float | None:
@@ -43,15 +48,32 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
         overrides: the command line that led to them.
     """
     _quiet_lightning()
-    config, overrides, content, folder = resume(config, overrides)
+    console = output()
+    config, overrides, left = resume(config, overrides)
 
-    # Whatever can be wrong with settings and data is found before anything is written.
+    # Whatever can be wrong with settings and data is found before the run's folder is made.
     _check(config)
     data = instantiate(config.datamodule, _convert_="all")
+    say = rank_zero_only(partial(console.print, soft_wrap=True))
+    data = after_stages(config.stages, data, Path(config.output_dir) / FOLDER, say)
     game = build_game(config, data.spec.shape, data.spec.num_classes)
-    if content is not None:
-        _check_data(content, data.spec, config.allow_changes)
-        game.load_state(content["game"])
+    if left is not None:
+        _take_up(left, game, data, config.allow_changes)
+    title = title_of(config, data.spec.name, game)
+    run = CurrentRun(
+        config,
+        overrides,
+        title=title,
+        data=data.spec.plain(),
+        folder=new_folder(config, title) if left is None else left.folder,
+        seconds_before=0.0 if left is None else left.seconds,
+    )
+    callbacks = build_callbacks(run)
+    for callback in callbacks:
+        if hasattr(callback, "check"):
+            callback.check(data)
+    trainer = build_trainer(run, callbacks, build_loggers(run, game.iteration))
+
     data.plan(
         seed=config.seed,
         batch_size=config.batch_size,
@@ -59,62 +81,15 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
         iterations=config.iterations,
         start=game.iteration,
     )
-    name = title(config, data.spec, game)
-    about = description(config, data.spec)
-    folder = folder or new_folder(config, name)
-    console = output()
-
-    seconds_before = content["seconds"] if content is not None else 0.0
-    scores = ScoreCallback(
-        instantiate(config.monitor, _convert_="all"),
-        every=config.score_every,
-        folder=folder,
-        run={"title": name, **about},
-        seconds_before=seconds_before,
-    )
-    header = {**about, "overrides": overrides}
-    checkpoints = Checkpointing(folder / LAST, config.checkpoint_every, header, seconds_before)
-    best = BestCheckpoints(scores, checkpoints, config.keep_best)
-    final = FinalScores(instantiate(config.protocol, _convert_="all"), scores, best)
-    scores.check(data)
-    final.check(data)
-    status = StatusLine(console)
-    samples = SampleGrids(folder / "samples", config.sample_every)
-    loggers = [CSVFile(folder / "metrics.csv", game.iteration)]
-    if config.logger:
-        loggers.append(instantiate(config.logger, save_dir=str(folder), name=folder.name))
-    trainer = instantiate(
-        config.trainer,
-        max_epochs=1,  # an epoch of the trainer is the whole run
-        logger=loggers,
-        callbacks=[scores, samples, best, checkpoints, final, status],
-        limit_val_batches=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=str(folder),
-        _convert_="all",
-    )
     if trainer.is_global_zero:
-        write_settings(folder, config, overrides)
-        console.print(f"{name}: {config.iterations:,} iterations, in {folder}", soft_wrap=True)
+        run.begin()
+        console.print(f"{title}: {config.iterations:,} iterations, in {run.folder}", soft_wrap=True)
+    for logger in trainer.loggers:
+        logger.log_hyperparams(run.settings)
     trainer.fit(game, data)
     if trainer.is_global_zero:
-        closing_screen(
-            console,
-            title=name,
-            game=game,
-            folder=folder,
-            seconds=checkpoints.seconds,
-            scores=scores.last_scores,
-            first_scores=scores.history[0]["scores"] if scores.history else {},
-            final_scores=final.results,
-            notes=scores.notes,
-            stopped_by=checkpoints.stopped_by,
-        )
-    full = final.results.get(game.iteration)
-    return next(iter((full.means if full else scores.last_scores).values()), None)
+        closing_screen(console, run, trainer, game)
+    return _objective(trainer, game)
 
 
 def _check(config: DictConfig) -> None:
@@ -123,12 +98,21 @@ def _check(config: DictConfig) -> None:
             raise UserError(f"{key}={config[key]} makes no run: give a number of at least 1.")
 
 
-def _check_data(content: dict[str, Any], spec: Any, allow_changes: bool) -> None:
-    if content["data"]["digest"] != spec.digest and not allow_changes:
+def _take_up(left: TrainedRun, game: Game, data: DataModule, allow_changes: bool) -> None:
+    """Put the game where the run left it, on the data it left."""
+    if not left.was_trained_on(data) and not allow_changes:
         raise UserError(
-            f"The data {spec.name} are not those this run began with: put them back, or add"
+            f"The data {data.spec.name} are not those this run began with: put them back, or add"
             " allow_changes=true."
         )
+    game.load_state(left.content["game"])
+
+
+def _objective(trainer: pl.Trainer, game: Game) -> float | None:
+    final, monitor = (callback_of(trainer, kind) for kind in (FinalScores, ScoreCallback))
+    if final is not None and game.iteration in final.results:
+        return next(iter(final.results[game.iteration].means.values()))
+    return next(iter(monitor.last_scores.values()), None) if monitor is not None else None
 
 
 def _quiet_lightning() -> None:

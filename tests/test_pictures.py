@@ -1,17 +1,18 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from saddlepoint.runs.panels.samples import slerp, truncate
-from saddlepoint.runs.pictures import save_picture, to_uint8
+from saddlepoint.runs.panels.grids import slerp, truncate
+from saddlepoint.runs.pictures import GAP, HEADING, picture_of, save, to_uint8
 
 
 def test_a_grid_shows_every_image_enlarged(tmp_path):
     images = torch.zeros(6, 3, 32, 32)
     images[0], images[5] = 1.0, -1.0
-    picture = Image.open(save_picture(images, tmp_path / "grid.png", columns=3))
+    picture = Image.open(save(picture_of(images, columns=3), tmp_path / "grid.png"))
     assert picture.size == (3 * 66 + 2, 2 * 66 + 2)
     assert picture.getpixel((34, 34)) == (255, 255, 255)
     assert picture.getpixel((2 * 66 + 34, 66 + 34)) == (0, 0, 0)
@@ -20,7 +21,22 @@ def test_a_grid_shows_every_image_enlarged(tmp_path):
 
 @pytest.mark.parametrize("shape", [(4, 1, 16, 16), (100, 2)])
 def test_grey_images_and_points_have_pictures_too(shape, tmp_path):
-    assert save_picture(torch.rand(shape), tmp_path / "a" / "b.png").stat().st_size > 100
+    assert save(picture_of(torch.rand(shape)), tmp_path / "a" / "b.png").stat().st_size > 100
+
+
+def test_what_belongs_together_stands_side_by_side():
+    """Grey beside black, 7 of each, in two blocks of 4 rows with headings above."""
+    pair = {"input": torch.zeros(7, 3, 32, 32), "output of one": -torch.ones(7, 1, 32, 32)}
+    picture = np.asarray(picture_of(pair).convert("L"))
+    images = picture[HEADING + 3 * GAP :]
+    assert images.shape[0] == 4 * (64 + GAP)
+    assert (images == 0).sum() == (images == 128).sum() == 7 * 64 * 64
+    assert (picture[: HEADING + 3 * GAP] < 255).any()
+    # The first pair: grey left of black.
+    assert images[32, GAP + 32] == 128
+    assert images[32, (images[32] == 0).argmax()] == 0 and (images[32] == 0).argmax() > 64
+    alone = picture_of({"samples": pair["input"]})
+    assert alone.tobytes() == picture_of(pair["input"]).tobytes()
 
 
 def test_bytes_are_rounded_and_clamped():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from train_cli import QUICK, equal, finish, start, train_here
 
+from saddlepoint import atomic
 from saddlepoint.errors import UserError
 from saddlepoint.runs import checkpoint_file
 from saddlepoint.runs.build import game_of_checkpoint
@@ -12,7 +13,7 @@ from saddlepoint.runs.checkpoint_file import LAST
 
 STREAMED = ["datamodule.resident=false", "datamodule.num_workers=2"]
 KINDS = {
-    "moving average": ["gan=lite", "gan.ema_half_life_kimg=0.05"],
+    "moving average": ["gan.ema_half_life_kimg=0.05"],
     "term, workers": ["gan=ssgan", "network=lite", "gan.n_dis=2", *STREAMED],
     "penalty, flips": ["gan=wgan_gp", "network=mlp", "datamodule.flip=true"],
     "batch norm in the discriminator": ["gan=dcgan", "network=dcgan", "gan.n_dis=2"],
@@ -98,11 +99,12 @@ def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     checkpoint_file.save(path, {"game": 1})
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def full(self, _):
+        self.failure = OSError(28, "No space left on device")
+        raise self.failure
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match="the disk is full"):
+    monkeypatch.setattr(atomic._Raw, "write", full)
+    with pytest.raises(UserError, match=r"the disk is full.*resume with ckpt=last"):
         checkpoint_file.save(path, {"game": 2})
     assert checkpoint_file.load(path)["game"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]

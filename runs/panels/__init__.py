@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from saddlepoint.runs.panels.grids import classes, grid, interpolation, truncation
 from saddlepoint.runs.panels.neighbours import neighbours
 from saddlepoint.runs.panels.panel import Panel, Subject
 from saddlepoint.runs.panels.sample_size import sample_size
-from saddlepoint.runs.panels.samples import classes, grid, interpolation, truncation
 from saddlepoint.runs.panels.spectrum import spectrum
 
 PANELS: dict[str, Callable[[Subject], Panel]] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -18,8 +18,8 @@ from saddlepoint.extractors.inception_weights import (
     find_inception_weights,
     ways_to_get_inception_weights,
 )
-from saddlepoint.runs.build import game_of_checkpoint
-from saddlepoint.runs.data import data_of_checkpoint
+from saddlepoint.items import Items
+from saddlepoint.runs.trained_run import TrainedRun
 
 BATCH = 250  # images at once; moves no result
 NONE = "none"  # the extractor that is asked for where none is wanted
@@ -36,7 +36,7 @@ class Subject:
     """A trained run, and the settings of the picture that is wanted of it.
 
     Args:
-        content: of the run's checkpoint.
+        run: that was trained.
         config: composed from conf/sample.yaml.
 
     Attributes:
@@ -44,15 +44,15 @@ class Subject:
         game: with the weights of the checkpoint, on the device.
     """
 
-    def __init__(self, content: dict[str, Any], config: DictConfig) -> None:
-        self.content, self.config = content, config
+    def __init__(self, run: TrainedRun, config: DictConfig) -> None:
+        self.run, self.config = run, config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.game = game_of_checkpoint(content).to(self.device)
+        self.game = run.game(self.device)
 
     @property
     def has_images(self) -> bool:
         """Whether items are images, and no points."""
-        return len(self.content["data"]["shape"]) == 3
+        return self.run.has_images
 
     @cached_property
     def data(self) -> DataModule:
@@ -61,7 +61,25 @@ class Subject:
         Raises:
             UserError: they are missing, or others.
         """
-        return data_of_checkpoint(self.content, self.config.data_dir)
+        return self.run.data(self.config.data_dir)
+
+    def inputs(self, count: int, start: int = 0) -> Items:
+        """What the generator is fed for ``count`` samples from ``start`` on.
+
+        Raises:
+            UserError: it is fed data, and they are missing or others.
+        """
+        data = self.data if self.game.needs_data else None
+        return self.game.inputs_at(range(start, start + count), self.config.seed, data)
+
+    def pictures(self, count: int) -> dict[str, Tensor]:
+        """What there is to see of the first ``count`` samples, by name.
+
+        Raises:
+            UserError: the generator is fed data, and they are missing or others.
+        """
+        data = self.data if self.game.needs_data else None
+        return self.game.pictures(range(count), self.config.seed, data)
 
     def samples(self, count: int) -> Iterator[Tensor]:
         """Batches (n, *shape) of the first ``count`` samples, float32.
@@ -70,7 +88,7 @@ class Subject:
             UserError: the generator gives NaN or infinite values.
         """
         for start in range(0, count, BATCH):
-            batch = self.game.sample(min(BATCH, count - start), start=start, seed=self.config.seed)
+            batch = self.game.sample(self.inputs(min(BATCH, count - start), start))
             if not torch.isfinite(batch).all():
                 raise UserError(
                     "The generator's samples hold NaN or infinite values: its training has"

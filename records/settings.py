@@ -5,29 +5,22 @@ from typing import Any
 
 #: Settings that say where and how a run is carried out, not what is trained.
 HARMLESS = (
-    *(
-        "trainer",
-        "logger",
-        "monitor",
-        "protocol",
-        "keep_best",
-        "output_dir",
-        "data_dir",
-        "run_name",
-        "ckpt",
-        "debug",
-    ),
-    *("allow_changes", "sample_every", "score_every", "checkpoint_every", "gan.log_every"),
+    *("trainer", "logger", "monitor", "protocol", "keep_best", "output_dir", "data_dir"),
+    *("run_name", "ckpt", "debug", "allow_changes", "gan.log_every"),
+    *("sample_every", "score_every", "checkpoint_every"),
     *("datamodule.root", "datamodule.path", "datamodule.resident", "datamodule.resident_mb"),
     *("datamodule.num_workers", "datamodule.cache_dir"),
+    # The project's own; one of a user's may alter the game.
+    *("callbacks.scores", "callbacks.sample_grids", "callbacks.best_checkpoints"),
+    *("callbacks.last_checkpoint", "callbacks.final_scores", "callbacks.status_line"),
 )
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested settings to ``{"gan.n_dis": 5, ...}``."""
+    """Flatten nested settings to ``{"gan.n_dis": 5, ...}``; what is empty leaves nothing."""
     leaves: dict[str, Any] = {}
     for key, value in config.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             leaves |= flat(value, f"{prefix}{key}.")
         else:
             leaves[f"{prefix}{key}"] = value

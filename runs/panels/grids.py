@@ -4,29 +4,32 @@ import torch
 from torch import Tensor
 
 from saddlepoint.errors import UserError
+from saddlepoint.items import Items
 from saddlepoint.runs.panels.panel import Panel, Subject
 from saddlepoint.runs.pictures import picture_of
 
 
 def grid(subject: Subject) -> Panel:
-    """Independent samples."""
-    config = subject.config
-    return Panel(picture_of(subject.game.sample(config.images, seed=config.seed)))
+    """Independent samples; what belongs together (input and output, say) side by side."""
+    return Panel(picture_of(subject.pictures(subject.config.images)))
 
 
 def interpolation(subject: Subject) -> Panel:
     """One row a pair of latents, from one end to the other.
 
     Normal latents are joined along the great circle (their norm matters), uniform ones along the
-    line. A row keeps the class of its first end.
+    line. A row keeps whatever else its first end was made from.
+
+    Raises:
+        UserError: the run's generator is not fed latents.
     """
-    game, config = subject.game, subject.config
-    ends, labels = game.latents_at(0, 2 * config.rows, config.seed)
-    join = slerp if game.latent_prior == "normal" else torch.lerp
-    steps = torch.linspace(0, 1, config.columns, device=ends.device)
-    rows = [join(a, b, t) for a, b in ends.unflatten(0, (-1, 2)) for t in steps]
-    labels = labels[::2].repeat_interleave(config.columns)
-    samples = game.sample(latents=torch.stack(rows), labels=labels)
+    config = subject.config
+    ends = _with_latents(subject, 2 * config.rows)
+    join = slerp if subject.game.latent_prior == "normal" else torch.lerp
+    steps = torch.linspace(0, 1, config.columns, device=ends.latents.device)
+    rows = [join(a, b, t) for a, b in ends.latents.unflatten(0, (-1, 2)) for t in steps]
+    inputs = ends.map(lambda field: field[::2].repeat_interleave(config.columns, 0))
+    samples = subject.game.sample(Items({**inputs, "latents": torch.stack(rows)}))
     return Panel(picture_of(samples, config.columns))
 
 
@@ -39,31 +42,40 @@ def truncation(subject: Subject) -> Panel:
     Raises:
         UserError: the run's latents are not normal.
     """
-    game, config = subject.game, subject.config
-    if game.latent_prior != "normal":
+    config = subject.config
+    inputs = _with_latents(subject, config.columns)
+    if subject.game.latent_prior != "normal":
         raise UserError("what=truncation needs normal latents, and this run has uniform ones.")
-    latents, labels = game.latents_at(0, config.columns, config.seed)
-    rows = torch.cat([truncate(latents, bound) for bound in config.truncations])
-    labels = labels.repeat(len(config.truncations))
-    return Panel(picture_of(game.sample(latents=rows, labels=labels), config.columns))
+    rows = [
+        Items({**inputs, "latents": truncate(inputs.latents, bound)})
+        for bound in config.truncations
+    ]
+    samples = torch.cat([subject.game.sample(row) for row in rows])
+    return Panel(picture_of(samples, config.columns))
 
 
 def classes(subject: Subject) -> Panel:
-    """One row a class, the same latents in each.
+    """One row a class, all else the same in each.
 
     Raises:
-        UserError: the run is not conditional.
+        UserError: the run is not conditional on classes.
     """
     game, config = subject.game, subject.config
-    if not game.num_classes:
+    if not game.condition.num_classes:
         raise UserError("what=classes needs a conditional run, such as gan=cgan_pd.")
-    latents, _ = game.latents_at(0, config.columns, config.seed)
-    labels = torch.arange(game.num_classes, device=latents.device)
-    samples = game.sample(
-        latents=latents.repeat(game.num_classes, 1),
-        labels=labels.repeat_interleave(config.columns),
-    )
-    return Panel(picture_of(samples, config.columns))
+    inputs = subject.inputs(config.columns)
+    rows = [
+        Items({**inputs, "condition": torch.full_like(inputs.condition, label)})
+        for label in range(game.condition.num_classes)
+    ]
+    return Panel(picture_of(torch.cat([game.sample(row) for row in rows]), config.columns))
+
+
+def _with_latents(subject: Subject, count: int) -> Items:
+    inputs = subject.inputs(count)
+    if "latents" not in inputs:
+        raise UserError(f"what={subject.config.what} needs latents, and this run is fed images.")
+    return inputs
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:

@@ -1,0 +1,91 @@
+"""What the best and the last generator score under the full protocol when the run is over."""
+
+import logging
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+
+from saddlepoint.evaluation.callback import untouched
+from saddlepoint.evaluation.evaluator import ConstantImagesError, Scores
+from saddlepoint.evaluation.fakes import GeneratorFakes
+from saddlepoint.evaluation.ranks import from_first_rank
+from saddlepoint.gans import Game
+from saddlepoint.records.record import FILE_NAME, append_record, make_record, origin, read_records
+from saddlepoint.runs import checkpoint_file
+from saddlepoint.runs.build import game_of_checkpoint
+from saddlepoint.runs.callbacks import callback_of
+from saddlepoint.runs.callbacks.best_checkpoints import BestCheckpoints
+from saddlepoint.runs.current_run import CurrentRun
+
+log = logging.getLogger(__name__)
+
+
+class FinalScores(pl.Callback):
+    """Scores the last generator and the best one under the protocol of ``protocol=`` at the end.
+
+    Args:
+        run: that is scored.
+
+    Attributes:
+        results: {iteration: scores} of this process.
+    """
+
+    def __init__(self, run: CurrentRun) -> None:
+        self.run = run
+        self.evaluator = instantiate(run.config.protocol, _convert_="all")
+        self.results: dict[int, Scores] = {}
+
+    def check(self, data: Any) -> None:
+        """Find out before the run whether its scores can be had at the end.
+
+        Raises:
+            UserError: weights of an extractor, or images, are missing.
+        """
+        self.evaluator.check(data)
+
+    def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
+        """Score, unless the run was stopped before its end."""
+        if game.iteration < game.iterations:
+            return
+        trainer.strategy.barrier()  # the first rank has written the best checkpoint
+        with untouched(game):
+            evaluator = self.evaluator.prepare(trainer.datamodule, game.device)
+            if evaluator.protocol_for(GeneratorFakes(game)) is None:
+                return
+            games = {game.iteration: (game, self.run.seconds)}
+            content = self._best(trainer)
+            if content is not None:
+                best = game_of_checkpoint(content).to(game.device)
+                games.setdefault(best.iteration, (best, content["seconds"]))
+            for _, (player, seconds) in sorted(games.items()):
+                self._score(evaluator, player, seconds, trainer)
+
+    def _best(self, trainer: pl.Trainer) -> dict[str, Any] | None:
+        # Other machines may not see the first one's disk.
+        kept = callback_of(trainer, BestCheckpoints)
+        path = kept.best() if kept is not None and trainer.is_global_zero else None
+        return from_first_rank(None if path is None else checkpoint_file.load(path))
+
+    def _score(self, evaluator: Any, game: Game, seconds: float, trainer: pl.Trainer) -> None:
+        fakes, iteration = GeneratorFakes(game), game.iteration
+        protocol = evaluator.protocol_for(fakes)
+        path = self.run.folder / FILE_NAME
+        known = {(r["fingerprint"], r["iteration"]) for r in read_records(path)}
+        if from_first_rank((protocol.fingerprint, iteration) in known):
+            return
+        try:
+            self.results[iteration] = evaluator.score(fakes)
+        except ConstantImagesError as error:
+            log.warning("Iteration %d has no score. %s", iteration, error)
+            return
+        if trainer.is_global_zero:
+            record = make_record(
+                self.results[iteration],
+                iteration=iteration,
+                kimg=game.kimg,
+                seconds=seconds,
+                run=self.run.about,
+                made_by=origin(game.device, trainer.world_size),
+            )
+            append_record(path, record)

@@ -1,0 +1,52 @@
+"""The checkpoint that a run resumes from: every so often, at the end, and when it is to stop."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+
+from saddlepoint.gans import Game
+from saddlepoint.runs.current_run import CurrentRun
+
+
+class LastCheckpoint(pl.Callback):
+    """Keeps ``last.ckpt`` of a run; turns SIGTERM and Ctrl-C into a checkpoint and a clean end.
+
+    Args:
+        run: whose it is.
+        every: iterations between two writes.
+    """
+
+    def __init__(self, run: CurrentRun, every: int) -> None:
+        self.run, self.every = run, every
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
+        """Listen for a cluster's preemption notice and for Ctrl-C."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._handlers[number] = signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.run.stopped_by and number == signal.SIGINT:
+            raise KeyboardInterrupt  # the second Ctrl-C does not wait for the iteration to end
+        self.run.stopped_by = signal.Signals(number).name
+
+    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, *_: Any) -> None:
+        """Write when due; after a signal, write and end the training."""
+        stop = self.run.stopped_by is not None
+        if trainer.world_size > 1:
+            # Ranks hear of a signal at different iterations; they agree now and then, not always.
+            agree = game.iteration % game.log_every == 0
+            stop = agree and trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if stop or game.iteration % self.every == 0 or game.iteration == game.iterations:
+            self.run.save(trainer, game)
+        trainer.should_stop = trainer.should_stop or stop
+
+    def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()

@@ -1,0 +1,57 @@
+"""The same inputs again and again: what the generator has learned so far."""
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
+
+from saddlepoint.gans import Game
+from saddlepoint.runs.current_run import CurrentRun
+from saddlepoint.runs.pictures import picture_of, save
+
+
+class SampleGrids(pl.Callback):
+    """Writes a picture of fixed samples every so often and at the end, and sends it to the loggers.
+
+    Pictures are ``samples/{iteration:06d}.png`` and, at the end, ``final.png`` of the run's folder.
+
+    Args:
+        run: whose samples they are.
+        every: iterations between pictures.
+        images: samples in a grid.
+        points: samples of two-dimensional data.
+    """
+
+    def __init__(self, run: CurrentRun, every: int, images: int = 64, points: int = 2000) -> None:
+        self.every, self.folder = every, run.folder / "samples"
+        self.count = points if len(run.data["shape"]) == 1 else images
+
+    def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
+        """Show the untrained generator."""
+        if game.iteration == 0:
+            self._write(trainer, game, f"{0:06d}.png")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, game: Game, *_: Any) -> None:
+        """Write the picture when it is due."""
+        if game.iteration % self.every == 0:
+            self._write(trainer, game, f"{game.iteration:06d}.png")
+        if game.iteration == game.iterations:
+            self._write(trainer, game, "final.png")
+
+    def _write(self, trainer: pl.Trainer, game: Game, name: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        picture = picture_of(game.pictures(range(self.count), data=trainer.datamodule))
+        save(picture, self.folder / name)
+        for logger in trainer.loggers:
+            _send(logger, picture, game.iteration)
+
+
+def _send(logger: Any, picture: Image.Image, iteration: int) -> None:
+    if isinstance(logger, WandbLogger):
+        logger.log_image("samples", [picture], step=iteration)
+    elif isinstance(logger, TensorBoardLogger):
+        pixels = np.asarray(picture)
+        logger.experiment.add_image("samples", pixels, iteration, dataformats="HWC")

@@ -1,0 +1,82 @@
+"""The closing screen: what was trained, how good it is, and where everything lies."""
+
+from collections.abc import Iterator
+
+import pytorch_lightning as pl
+from rich import box
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from saddlepoint.evaluation.callback import ScoreCallback
+from saddlepoint.gans import Game
+from saddlepoint.records.record import FILE_NAME
+from saddlepoint.runs.callbacks import callback_of
+from saddlepoint.runs.callbacks.final_scores import FinalScores
+from saddlepoint.runs.current_run import CurrentRun
+
+
+def closing_screen(console: Console, run: CurrentRun, trainer: pl.Trainer, game: Game) -> None:
+    """Print the screen.
+
+    Args:
+        console: where to.
+        run: that is over.
+        trainer: that played the game; its callbacks have the scores.
+        game: what was trained.
+    """
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    parameters = {
+        name: sum(p.numel() for p in module.parameters())
+        for name, module in game.named_children()
+        if name != "moving_average" and any(True for _ in module.parameters())
+    }
+    sizes = ", ".join(f"{name} {count:,}" for name, count in parameters.items())
+    table.add_row("trained", f"{run.title}, seed {game.seed}")
+    table.add_row("parameters", sizes)
+    table.add_row(
+        "length",
+        f"{game.iteration:,} iterations, {game.kimg:,.1f} kimg in {duration(run.seconds)}",
+    )
+    for what, value in _scores(trainer):
+        table.add_row(what, value)
+    for what, path in (
+        ("samples", run.folder / "samples"),
+        ("scores", run.folder / FILE_NAME),
+        ("losses", run.folder / "metrics.csv"),
+        ("checkpoint", run.checkpoint),
+    ):
+        if path.exists():
+            table.add_row(what, str(path))
+    heading = f"stopped by {run.stopped_by}" if run.stopped_by else "finished"
+    console.print(Panel(table, title=heading, box=box.ROUNDED, expand=False))
+    # Outside the panel, which would break a command into lines.
+    following = f"train.py ckpt={run.folder}" if run.stopped_by else f"sample.py run={run.folder}"
+    what = "go on with" if run.stopped_by else "see more with"
+    console.print(f"{what}: python {following}", soft_wrap=True)
+
+
+def _scores(trainer: pl.Trainer) -> Iterator[tuple[str, str]]:
+    """Scores while training and how they began, full ones at the end, and what to know of them."""
+    monitor, final = callback_of(trainer, ScoreCallback), callback_of(trainer, FinalScores)
+    if monitor is not None:
+        first_scores = monitor.history[0]["scores"] if monitor.history else {}
+        for name, score in monitor.last_scores.items():
+            first = first_scores.get(name, score)
+            yield name, f"{score:.4g}" + (f"  (from {first:.4g})" if first != score else "")
+    for iteration, scores in (final.results if final is not None else {}).items():
+        protocol = scores.protocol.name or scores.protocol.fingerprint[:8]
+        values = ", ".join(f"{name} {value:.4g}" for name, value in scores.means.items())
+        yield f"{protocol}, iteration {iteration:,}", values
+    for note in monitor.notes if monitor is not None else []:
+        yield "note", note
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as 3:25 min or 1:02:03 h."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"

@@ -1,0 +1,137 @@
+"""A run that is going on: what its callbacks share, and what lies in its folder."""
+
+import itertools
+import shlex
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
+
+from saddlepoint.atomic import write_text
+from saddlepoint.errors import UserError
+from saddlepoint.gans import Game
+from saddlepoint.gans.loss_log import DivergedError
+from saddlepoint.records.record import origin
+from saddlepoint.runs import checkpoint_file
+
+
+@dataclass
+class CurrentRun:
+    """A run that is going on.
+
+    Attributes:
+        config: composed settings.
+        overrides: the command line that composes them.
+        title: names what is trained.
+        data: what the data are, in plain values.
+        folder: where everything lies.
+        seconds_before: wall-clock of the run before this process.
+        stopped_by: the signal that ends the run early, if one does.
+    """
+
+    config: DictConfig
+    overrides: list[str]
+    title: str
+    data: dict[str, Any]
+    folder: Path
+    seconds_before: float = 0.0
+    stopped_by: str | None = None
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings in plain values."""
+        return OmegaConf.to_container(self.config, resolve=True)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a record says was trained."""
+        return {"title": self.title, "config": self.settings, "data": self.data}
+
+    @property
+    def checkpoint(self) -> Path:
+        """What the run resumes from."""
+        return self.folder / checkpoint_file.LAST
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock of the run so far, over all its processes."""
+        return self.seconds_before + time.monotonic() - self._started
+
+    def begin(self) -> None:
+        """Make the folder, and keep the settings and the command line that led to them there.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config, resolve=True))
+        command = shlex.join(["python", "train.py", *self.overrides])
+        write_text(self.folder / "command.txt", command + "\n")
+        self.checkpoint.parent.mkdir(exist_ok=True)
+        self._started = time.monotonic()
+
+    def save(self, trainer: pl.Trainer, game: Game, path: Path | None = None) -> None:
+        """Write a checkpoint, unless the game has diverged: the last good one is kept.
+
+        Args:
+            trainer: plays the game.
+            game: what is written.
+            path: where to; ``last.ckpt`` by default.
+
+        Raises:
+            DivergedError: a weight or a loss is not finite.
+            UserError: the file cannot be written.
+        """
+        game.read_losses()
+        if not torch.stack([torch.isfinite(p).all() for p in game.parameters()]).all():
+            raise DivergedError(
+                f"The weights are not finite after iteration {game.iteration}: the run has"
+                " diverged; lower the learning rate or add a gradient penalty."
+            )
+        if trainer.is_global_zero:
+            content = {
+                "config": self.settings,
+                "overrides": self.overrides,
+                "data": self.data,
+                "game": game.state(),
+                "seconds": self.seconds,
+                "made_by": origin(game.device, trainer.world_size),
+            }
+            checkpoint_file.save(path or self.checkpoint, content)
+
+
+def title_of(config: DictConfig, data: str, game: Game) -> str:
+    """Name what is trained: data, method, and the terms stacked on it."""
+    stacked = [name for name in config.terms if name not in getattr(game, "defining_terms", {})]
+    return "+".join([f"{data}-{config.method}", *stacked])
+
+
+def new_folder(config: DictConfig, title: str) -> Path:
+    """Name the folder of a fresh run: ``{output_dir}/{run_name}``; nothing is written yet.
+
+    Args:
+        config: composed settings.
+        title: names the run where ``run_name`` does not, together with seed and time.
+
+    Raises:
+        UserError: a run of that name is there.
+    """
+    if config.run_name:
+        folder = Path(config.output_dir) / config.run_name
+        # Only the first process of several starts the folder; the others come later.
+        if folder.exists() and rank_zero_only.rank == 0:
+            raise UserError(
+                f"{folder} exists: resume it with ckpt={folder}, or choose another run_name."
+            )
+        return folder
+    name = f"{title}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    numbers = itertools.count(2)  # a sweep may start two runs in a second
+    folder = Path(config.output_dir) / name
+    while folder.exists():
+        folder = Path(config.output_dir) / f"{name}-{next(numbers)}"
+    return folder
