@@ -84,7 +84,9 @@ def build_trainer(
     settings = {k: v for k, v in settings.items() if k not in ("callbacks", "logger")}
     settings |= {key: value for key, (value, _) in OWN.items()}
     settings["default_root_dir"] = str(run.folder)
-    return instantiate(settings, callbacks=callbacks, logger=loggers, _convert_="all")
+    # Called here rather than by Hydra, which would look for settings in the objects.
+    make_trainer = instantiate(settings, _partial_=True, _convert_="all")
+    return make_trainer(callbacks=callbacks, logger=loggers)
 
 
 def _made(settings: DictConfig, group: str) -> dict[str, Any]:
