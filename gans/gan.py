@@ -98,12 +98,12 @@ class GAN(Game):
     def generator_loss(self, step: Step) -> dict[str, Tensor]:
         """Adversarial loss on fakes, and the terms' generator parts."""
         step.fake = self.fakes(step.inputs)
-        compares = self.adversarial.generator_sees_reals
-        self._look(
-            "generator", step, {"fake": step.fake} | ({"real": step.real} if compares else {})
-        )
-        real = step.seen["real"].logits if compares else None
-        losses = {"adversarial": self.adversarial.generator(step.seen["fake"].logits, real)}
+        views = {"fake": step.fake}
+        if self.adversarial.generator_sees_reals:
+            views["real"] = step.real
+        self._look("generator", step, views)
+        logits = [step.seen[name].logits for name in views]
+        losses = {"adversarial": self.adversarial.generator(*logits)}
         return losses | self.terms.losses("generator", step)
 
     def _look(self, player: str, step: Step, views: dict[str, Items]) -> None:
