@@ -51,9 +51,19 @@ class DataSpec:
         """Number of classes; 0 if there are none."""
         return len(self.classes)
 
+    @property
+    def fields(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one item's field, by name."""
+        return {"image": self.shape, "label": (), "attributes": (len(self.attributes),)}
+
     def plain(self) -> dict[str, Any]:
-        """All of it in plain values, for checkpoints and records."""
+        """Plain values."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "DataSpec":
+        """From `plain`."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
 
 
 class DataModule(pl.LightningDataModule, ABC):

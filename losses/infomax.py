@@ -117,11 +117,11 @@ class InfoMax(Term):
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """InfoNCE of the reals."""
-        return self._info_nce(step.features["real"])
+        return self._info_nce(step.seen["real"])
 
     def generator_loss(self, step: Step) -> Tensor:
         """InfoNCE of the fakes."""
-        return self._info_nce(step.features["fake"])
+        return self._info_nce(step.seen["fake"])
 
     def scores(self, pooled: Tensor, local: Tensor) -> Tensor:
         """Dot products of projected features, s(i, j, p) = <m_i, l_j(p)>.

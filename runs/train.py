@@ -56,7 +56,7 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     data = instantiate(config.datamodule, _convert_="all")
     say = rank_zero_only(partial(console.print, soft_wrap=True))
     data = after_stages(config.stages, data, Path(config.output_dir) / FOLDER, say)
-    game = build_game(config, data.spec.shape, data.spec.num_classes)
+    game = build_game(config, data.spec)
     if left is not None:
         _take_up(left, game, data, config.allow_changes)
     title = title_of(config, data.spec.name, game)
@@ -77,7 +77,7 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     data.plan(
         seed=config.seed,
         batch_size=config.batch_size,
-        batches_per_iteration=game.real_batches_per_iteration,
+        batches_per_iteration=game.batches_per_iteration,
         iterations=config.iterations,
         start=game.iteration,
     )

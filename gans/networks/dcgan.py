@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from saddlepoint.gans.networks.arguments import check_choice, check_resolution
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.layers import finish, pool
 from saddlepoint.gans.networks.upsampling import UPSAMPLINGS, UpConvolution
@@ -27,7 +28,7 @@ class DCGANGenerator(nn.Module):
 
     Args:
         shape: (c, h, h) of the images, h one of 16, 32, 64, 128.
-        num_classes: classes of the conditional batch norms; 0 for none.
+        condition: what the batch norms depend on; None for nothing.
         latent_dim: d of the latents (n, d).
         width: channels at 4 x 4, halved with every doubling of the size; None for 8 h.
         upsampling: "transposed", "nearest", "bilinear" or "zero_insertion".
@@ -41,20 +42,20 @@ class DCGANGenerator(nn.Module):
         self,
         *,
         shape: Sequence[int],
-        num_classes: int = 0,
+        condition: Condition | None = None,
         latent_dim: int = 100,
         width: int | None = None,
         upsampling: str = "transposed",
         last_upsampling: str | None = None,
     ) -> None:
         super().__init__()
-        self.shape, self.num_classes, self.latent_dim = tuple(shape), num_classes, latent_dim
+        self.shape, self.latent_dim = tuple(shape), latent_dim
         last_upsampling = last_upsampling or upsampling
         check_choice("upsampling", upsampling, UPSAMPLINGS)
         check_choice("last_upsampling", last_upsampling, UPSAMPLINGS)
         channels = _channels(check_resolution("dcgan", shape, RESOLUTIONS), width)
         self.project = nn.ConvTranspose2d(latent_dim, channels[0], 4)
-        self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, num_classes) for c in channels)
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, condition) for c in channels)
         self.convs = nn.ModuleList(
             UpConvolution(channels[i], channels[i + 1], 3, upsampling=upsampling)
             for i in range(len(channels) - 1)
@@ -62,11 +63,11 @@ class DCGANGenerator(nn.Module):
         self.to_image = UpConvolution(channels[-1], shape[0], 3, upsampling=last_upsampling)
         self.apply(_initialise)
 
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and labels (n,)."""
+    def forward(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and conditions."""
         hidden = self.project(latents[:, :, None, None])
         for norm, conv in zip(self.norms, [*self.convs, self.to_image], strict=True):
-            hidden = conv(F.relu(norm(hidden, labels)))
+            hidden = conv(F.relu(norm(hidden, condition)))
         return torch.tanh(hidden.float())
 
 
@@ -78,7 +79,7 @@ class DCGANDiscriminator(Discriminator):
 
     Args:
         shape: (c, h, h) of the images, h one of 16, 32, 64, 128.
-        num_classes: classes of the projection; 0 for none.
+        condition: of the projection; None for none.
         width: channels at 4 x 4, halved with every doubling of the size; None for 8 h.
         batch_norm: whether there is batch norm; penalties on the gradient of a sample ask for none.
         spectral_norm: whether every layer has spectral norm.
@@ -92,7 +93,7 @@ class DCGANDiscriminator(Discriminator):
         self,
         *,
         shape: Sequence[int],
-        num_classes: int = 0,
+        condition: Condition | None = None,
         width: int | None = None,
         batch_norm: bool = True,
         spectral_norm: bool = False,
@@ -102,7 +103,7 @@ class DCGANDiscriminator(Discriminator):
         channels = _channels(check_resolution("dcgan", shape, RESOLUTIONS), width)[::-1]
         normal = partial(nn.init.normal_, std=0.02)
         super().__init__(
-            num_classes=num_classes,
+            condition=condition,
             local_channels=channels[-2],
             pooled_features=channels[-1] * (16 if pooling == "flatten" else 1),
             spectral_norm=spectral_norm,

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.errors import UserError
+from saddlepoint.gans.tasks import PRIORS
 from saddlepoint.items import Items
 from saddlepoint.runs.panels.panel import Panel, Subject
 from saddlepoint.runs.pictures import picture_of
@@ -25,11 +26,11 @@ def interpolation(subject: Subject) -> Panel:
     """
     config = subject.config
     ends = _with_latents(subject, 2 * config.rows)
-    join = slerp if subject.game.latent_prior == "normal" else torch.lerp
+    join = slerp if _is_normal(subject) else torch.lerp
     steps = torch.linspace(0, 1, config.columns, device=ends.latents.device)
     rows = [join(a, b, t) for a, b in ends.latents.unflatten(0, (-1, 2)) for t in steps]
     inputs = ends.map(lambda field: field[::2].repeat_interleave(config.columns, 0))
-    samples = subject.game.sample(Items({**inputs, "latents": torch.stack(rows)}))
+    samples = subject.game.sample(inputs.but(latents=torch.stack(rows)))
     return Panel(picture_of(samples, config.columns))
 
 
@@ -44,12 +45,9 @@ def truncation(subject: Subject) -> Panel:
     """
     config = subject.config
     inputs = _with_latents(subject, config.columns)
-    if subject.game.latent_prior != "normal":
+    if not _is_normal(subject):
         raise UserError("what=truncation needs normal latents, and this run has uniform ones.")
-    rows = [
-        Items({**inputs, "latents": truncate(inputs.latents, bound)})
-        for bound in config.truncations
-    ]
+    rows = [inputs.but(latents=truncate(inputs.latents, bound)) for bound in config.truncations]
     samples = torch.cat([subject.game.sample(row) for row in rows])
     return Panel(picture_of(samples, config.columns))
 
@@ -61,14 +59,18 @@ def classes(subject: Subject) -> Panel:
         UserError: the run is not conditional on classes.
     """
     game, config = subject.game, subject.config
-    if not game.condition.num_classes:
+    if game.condition is None or not game.condition.num_classes:
         raise UserError("what=classes needs a conditional run, such as gan=cgan_pd.")
-    inputs = subject.inputs(config.columns)
+    inputs = _with_latents(subject, config.columns)
     rows = [
-        Items({**inputs, "condition": torch.full_like(inputs.condition, label)})
+        inputs.but(condition=torch.full_like(inputs.condition, label))
         for label in range(game.condition.num_classes)
     ]
     return Panel(picture_of(torch.cat([game.sample(row) for row in rows]), config.columns))
+
+
+def _is_normal(subject: Subject) -> bool:
+    return subject.game.task.prior is PRIORS["normal"]
 
 
 def _with_latents(subject: Subject, count: int) -> Items:
