@@ -2,7 +2,9 @@
 
 import importlib
 import sys
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 #: Commands, and the modules whose ``main`` they run.
 COMMANDS = {
     "train": "saddlepoint.runs.train",
@@ -24,5 +26,7 @@ def main() -> int | None:
     if name not in COMMANDS:
         print(f"error: '{name}' is no command; {USAGE}.", file=sys.stderr)
         return 2
-    sys.argv = [name, *sys.argv[2:]]  # what Hydra and argparse take for the program's name
+    # The program's name for Hydra and argparse; also the file that a launcher of several processes
+    # starts anew with the same arguments.
+    sys.argv = [str(ROOT / f"{name}.py"), *sys.argv[2:]]
     return importlib.import_module(COMMANDS[name]).main()

@@ -1,0 +1,1 @@
+"""YAMLs of this package, for hydra.searchpath=[pkg://own_method.conf]."""
