@@ -8,10 +8,11 @@ the networks that sampling uses, counters, losses to log, and the state a run re
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from saddlepoint.gans.distributed import average_gradients
@@ -23,6 +24,10 @@ from saddlepoint.items import Items
 from saddlepoint.losses.schedule import Schedule, schedule_named
 from saddlepoint.losses.term import Step
 from saddlepoint.randomness import Draws, key_to_seed
+from saddlepoint.schema import Count, NotNegative, checked
+
+#: Images of an update that some machine could hold.
+MOST_IMAGES = 2**20
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -84,21 +89,22 @@ class Game(pl.LightningModule):
 
     generator: nn.Module
 
+    @checked
     def __init__(
         self,
         networks: Mapping[str, nn.Module],
         task: Task,
         *,
-        iterations: int = 100_000,
-        batch_size: int = 64,
+        iterations: Count = 100_000,
+        batch_size: Annotated[int, Ge(1), Le(MOST_IMAGES)] = 64,
         seed: int = 0,
-        lr_schedule: str | Schedule = "linear",
+        lr_schedule: Literal["constant", "linear"] | Schedule = "linear",
         beta2_schedule: Schedule | None = None,
-        ema_half_life_kimg: float | Schedule = 0.0,
-        ema_rampup: float = 0.05,
-        precision: str = "auto",
-        channels_last: bool | str = "auto",
-        log_every: int = 50,
+        ema_half_life_kimg: NotNegative | Schedule = 0.0,
+        ema_rampup: NotNegative = 0.05,
+        precision: Literal["auto", "bf16", "32", 32] = "auto",
+        channels_last: bool | Literal["auto"] = "auto",
+        log_every: Count = 50,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False

@@ -1,16 +1,16 @@
 """From settings to objects: the one place where networks, losses and a method come together."""
 
-import inspect
 from typing import Any
 
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.datamodules.base import DataSpec
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.randomness import key_to_seed
+from saddlepoint.schema import settings_of
 
 
 def build_game(config: DictConfig, spec: DataSpec) -> Game:
@@ -55,16 +55,8 @@ def _made(node: Any) -> Any:
 
 
 def _asked(node: DictConfig, known: dict[str, Any]) -> dict[str, Any]:
-    """Of what is known, what a node's class asks for by name and the node itself does not say.
-
-    What a class takes as ``**settings`` it passes on to its base class.
-    """
-    names: set[str] = set()
-    for base in get_class(node._target_).__mro__:
-        parameters = inspect.signature(base.__init__).parameters.values()
-        names |= {parameter.name for parameter in parameters}
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            break
+    """Of what is known, what a node's class asks for by name and the node itself does not say."""
+    names = settings_of(get_object(node._target_))
     return {name: value for name, value in known.items() if name in names and name not in node}
 
 
