@@ -80,7 +80,8 @@ class Game(pl.LightningModule):
             schedule; 0 switches it off and the networks themselves are sampled and scored.
         ema_rampup: the half-life is at most this share of the images shown so far.
         precision: "bf16" autocast around the networks, "32", or "auto" (bf16 where it is fast).
-        channels_last: keep images and convolution weights in NHWC order; "auto" follows precision.
+        channels_last: keep images and convolution weights in NHWC order; "auto" does where that is
+            the faster layout: on a CPU, and elsewhere with bfloat16.
         log_every: iterations between two reads of the losses.
     """
 
@@ -254,9 +255,15 @@ class Game(pl.LightningModule):
             images = self.task.feed(generator, inputs)
         return images.float()
 
+    @property
+    def uses_channels_last(self) -> bool:
+        """Whether images and convolution weights are in NHWC order on this device."""
+        if self.channels_last == "auto":
+            return self.device.type == "cpu" or self.uses_bfloat16
+        return bool(self.channels_last)
+
     def _to_memory_format(self, images: Tensor) -> Tensor:
-        channels_last = self.uses_bfloat16 if self.channels_last == "auto" else self.channels_last
-        if channels_last and images.ndim == 4:
+        if self.uses_channels_last and images.ndim == 4:
             return images.contiguous(memory_format=torch.channels_last)
         return images
 

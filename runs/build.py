@@ -39,7 +39,9 @@ def build_game(config: DictConfig, spec: DataSpec) -> Game:
     }
     taken = _asked(config.gan, parts)
     _refuse_useless(config, parts, taken)
-    return _made(config.gan)(**taken)
+    game = _made(config.gan)(**taken)
+    _try_optimizers(game)
+    return game
 
 
 def game_of_checkpoint(content: dict[str, Any]) -> Game:
@@ -58,6 +60,18 @@ def _asked(node: DictConfig, known: dict[str, Any]) -> dict[str, Any]:
     """Of what is known, what a node's class asks for by name and the node itself does not say."""
     names = settings_of(get_object(node._target_))
     return {name: value for name, value in known.items() if name in names and name not in node}
+
+
+def _try_optimizers(game: Game) -> None:
+    """Let each player's optimiser refuse its settings now, and not when training starts."""
+    for player in game.players():
+        try:
+            player.optimizer([torch.nn.Parameter(torch.zeros(1))])
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(
+                f"The optimiser of the player {player.name} refuses its settings ({error}): correct"
+                f" gan.{player.name}_optimizer."
+            ) from error
 
 
 def _refuse_useless(config: DictConfig, parts: dict[str, Any], taken: dict[str, Any]) -> None:
