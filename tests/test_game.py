@@ -278,7 +278,8 @@ def test_moving_average_forgets_the_start_and_copies_buffers():
 def test_samples_depend_on_position_not_on_the_batch_around_them():
     played = play(game(ema_half_life_kimg=0.01))
     whole = played.sample(600)
-    assert torch.allclose(played.sample(50, start=230), whole[230:280], atol=1e-6)
+    # A batch of another size may sum each layer's hundred products in another order.
+    assert torch.allclose(played.sample(50, start=230), whole[230:280], atol=1e-5)
     assert not torch.allclose(played.sample(50, start=230, seed=1), whole[230:280])
     assert whole.abs().max() <= 1
 
