@@ -21,6 +21,8 @@ from evaluation.frechet import FeatureStatistics, frechet_distance
 from runs import checkpoint
 from runs.checkpoint import LAST
 
+pytestmark = pytest.mark.numerical
+
 # Nearest neighbours -------------------------------------------------------------------------------
 
 

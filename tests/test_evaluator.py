@@ -27,6 +27,8 @@ from evaluation.jpeg import jpeg_round_trip
 from evaluation.protocol import Protocol
 from randomness import keyed_generator
 
+pytestmark = pytest.mark.numerical
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -8,6 +8,8 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from errors import UserError
 from evaluation.frechet import FeatureStatistics, frechet_distance
 
+pytestmark = pytest.mark.numerical
+
 
 def features(count, dimensions, seed, shift=0.0):
     """Correlated features with a spectrum that falls off by 1000."""

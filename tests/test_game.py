@@ -18,6 +18,8 @@ from losses.rotation import Rotation, rotate, rotate_by_quarters, rotation_label
 from losses.term import Term
 from randomness import Draws, key_to_seed
 
+pytestmark = pytest.mark.numerical
+
 SHAPE = (3, 16, 16)
 SMALL = {"iterations": 3, "batch_size": 8, "n_dis": 2, "precision": "32", "log_every": 1}
 

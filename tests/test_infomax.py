@@ -24,6 +24,8 @@ from losses.rotation import Rotation
 from losses.term import Step
 from runs.build import build_game
 
+pytestmark = pytest.mark.numerical
+
 CONF = str(Path(__file__).parent.parent / "conf")
 SHAPE = (3, 16, 16)
 SMALL = {"iterations": 2, "batch_size": 8, "n_dis": 2, "precision": "32", "log_every": 1}

@@ -20,6 +20,8 @@ from evaluation.metrics.kid import KID
 from evaluation.metrics.precision_recall import PrecisionRecall
 from randomness import keyed_generator
 
+pytestmark = pytest.mark.numerical
+
 
 def random_features(count, dimensions, seed):
     """Features with a spectrum like those of a network: most variance in few directions."""

@@ -18,6 +18,8 @@ from gans.networks.resnet_blocks import (
 )
 from gans.networks.upsampling import UPSAMPLINGS, UpConvolution, upsample
 
+pytestmark = pytest.mark.numerical
+
 
 def parameters(*modules):
     return sum(p.numel() for module in modules for p in module.parameters())

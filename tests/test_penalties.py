@@ -20,6 +20,8 @@ from losses.gradient_penalty import (
 from losses.term import Step
 from randomness import Draws
 
+pytestmark = pytest.mark.numerical
+
 SHAPE = (3, 4, 4)
 PENALTIES = [
     WassersteinGradientPenalty(),
