@@ -4,7 +4,7 @@ A. Makhzani, J. Shlens, N. Jaitly, I. Goodfellow, B. Frey. "Adversarial Autoenco
 1511.05644, 2015.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from saddlepoint.gans.tasks import FromImages, FromLatents
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss, Minimax
 from saddlepoint.losses.term import Step
+from saddlepoint.schema import NotNegative, checked
 
 
 class AAE(Game):
@@ -41,15 +42,16 @@ class AAE(Game):
 
     sampled_networks = ("encoder", "generator")
 
+    @checked
     def __init__(
         self,
         encoder: nn.Module,
         generator: nn.Module,
         discriminator: Discriminator,
         *,
-        latent_prior: str = "normal",
+        latent_prior: Literal["normal", "uniform"] = "normal",
         adversarial: AdversarialLoss | None = None,
-        adversarial_weight: float = 1.0,
+        adversarial_weight: NotNegative = 1.0,
         autoencoder_optimizer: MakeOptimizer = ADAM,
         discriminator_optimizer: MakeOptimizer = ADAM,
         encoder_optimizer: MakeOptimizer = ADAM,

@@ -8,10 +8,11 @@ the networks that sampling uses, counters, losses to log, and the state a run re
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from saddlepoint.gans.distributed import average_gradients
@@ -23,6 +24,10 @@ from saddlepoint.items import Items
 from saddlepoint.losses.schedule import Schedule, schedule_named
 from saddlepoint.losses.term import Step
 from saddlepoint.randomness import Draws, key_to_seed
+from saddlepoint.schema import Count, NotNegative, checked
+
+#: Images of an update that some machine could hold.
+MOST_IMAGES = 2**20
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -75,7 +80,8 @@ class Game(pl.LightningModule):
             schedule; 0 switches it off and the networks themselves are sampled and scored.
         ema_rampup: the half-life is at most this share of the images shown so far.
         precision: "bf16" autocast around the networks, "32", or "auto" (bf16 where it is fast).
-        channels_last: keep images and convolution weights in NHWC order; "auto" follows precision.
+        channels_last: keep images and convolution weights in NHWC order; "auto" does where that is
+            the faster layout: on a CPU, and elsewhere with bfloat16.
         log_every: iterations between two reads of the losses.
     """
 
@@ -84,21 +90,22 @@ class Game(pl.LightningModule):
 
     generator: nn.Module
 
+    @checked
     def __init__(
         self,
         networks: Mapping[str, nn.Module],
         task: Task,
         *,
-        iterations: int = 100_000,
-        batch_size: int = 64,
+        iterations: Count = 100_000,
+        batch_size: Annotated[int, Ge(1), Le(MOST_IMAGES)] = 64,
         seed: int = 0,
-        lr_schedule: str | Schedule = "linear",
+        lr_schedule: Literal["constant", "linear"] | Schedule = "linear",
         beta2_schedule: Schedule | None = None,
-        ema_half_life_kimg: float | Schedule = 0.0,
-        ema_rampup: float = 0.05,
-        precision: str = "auto",
-        channels_last: bool | str = "auto",
-        log_every: int = 50,
+        ema_half_life_kimg: NotNegative | Schedule = 0.0,
+        ema_rampup: NotNegative = 0.05,
+        precision: Literal["auto", "bf16", "32", 32] = "auto",
+        channels_last: bool | Literal["auto"] = "auto",
+        log_every: Count = 50,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -248,9 +255,15 @@ class Game(pl.LightningModule):
             images = self.task.feed(generator, inputs)
         return images.float()
 
+    @property
+    def uses_channels_last(self) -> bool:
+        """Whether images and convolution weights are in NHWC order on this device."""
+        if self.channels_last == "auto":
+            return self.device.type == "cpu" or self.uses_bfloat16
+        return bool(self.channels_last)
+
     def _to_memory_format(self, images: Tensor) -> Tensor:
-        channels_last = self.uses_bfloat16 if self.channels_last == "auto" else self.channels_last
-        if channels_last and images.ndim == 4:
+        if self.uses_channels_last and images.ndim == 4:
             return images.contiguous(memory_format=torch.channels_last)
         return images
 

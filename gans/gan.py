@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from saddlepoint.gans.tasks import FromLatents
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss, Hinge
 from saddlepoint.losses.term import Step, Term, Terms
+from saddlepoint.schema import Count, checked
 
 ADAM = partial(torch.optim.Adam, lr=2e-4, betas=(0.0, 0.9), fused=True)
 
@@ -43,16 +44,17 @@ class GAN(Game):
     #: The terms that make the method what it is, by name.
     defining_terms: ClassVar[Mapping[str, type[Term]]] = {}
 
+    @checked
     def __init__(
         self,
         generator: nn.Module,
         discriminator: Discriminator,
         *,
         condition: Condition | None = None,
-        latent_prior: str = "normal",
+        latent_prior: Literal["normal", "uniform"] = "normal",
         adversarial: AdversarialLoss | None = None,
         terms: Mapping[str, Term] | None = None,
-        n_dis: int = 5,
+        n_dis: Count = 5,
         discriminator_optimizer: MakeOptimizer = ADAM,
         generator_optimizer: MakeOptimizer = ADAM,
         joint_views: bool = True,

@@ -6,7 +6,7 @@ Training", IEEE Transactions on Image Processing, 2021, arXiv 2006.05338.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from saddlepoint.items import Items
 from saddlepoint.losses.term import Step, Term
 from saddlepoint.losses.transformations import IDENTITY, POLICIES, Transformation
 from saddlepoint.randomness import Draws
+from saddlepoint.schema import checked
 
 
 class Branch(NamedTuple):
@@ -58,6 +59,7 @@ class DAG(Term):
         UserError: a policy, or an argument that does not fit the others.
     """
 
+    @checked
     def __init__(
         self,
         discriminator_weight: float = 0.2,
@@ -65,13 +67,9 @@ class DAG(Term):
         policies: str | Sequence[str | Sequence[Transformation]] = ("rotation",),
         policy_weights: Sequence[float] | None = None,
         include_identity: bool = True,
-        identity_head: str = "own",
+        identity_head: Literal["own", "main"] = "own",
     ) -> None:
         super().__init__(discriminator_weight, generator_weight)
-        if identity_head not in ("own", "main"):
-            raise UserError(
-                f"The dag term has no identity_head={identity_head}: choose own or main."
-            )
         policies = [policies] if isinstance(policies, str) else policies
         self.policies = [_transformations(policy) for policy in policies]
         if not include_identity:

@@ -6,7 +6,7 @@ from U(0, 1) per pair lies on a line between a real and a fake.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from saddlepoint.items import Items
 from saddlepoint.losses.schedule import Schedule
 from saddlepoint.losses.term import Logit, Step, Term
 from saddlepoint.randomness import Draws
+from saddlepoint.schema import Count, checked
 
 #: Maps samples (n, *shape) to logits (n, 1), each of its own sample alone (no batch norm).
 Score = Callable[[Tensor], Tensor]
@@ -79,7 +80,8 @@ class GradientPenalty(Term, ABC):
     #: Whose condition the samples have that the penalty looks at: "real" or "fake".
     condition_of: ClassVar[str] = "real"
 
-    def __init__(self, discriminator_weight: float | Schedule = 10.0, every: int = 1) -> None:
+    @checked
+    def __init__(self, discriminator_weight: float | Schedule = 10.0, every: Count = 1) -> None:
         super().__init__(discriminator_weight, every=every)
 
     def attach(self, discriminator: nn.Module) -> None:
@@ -121,17 +123,16 @@ class WassersteinGradientPenalty(GradientPenalty):
         discriminator_weight: lambda of the paper, 10.
         norm: "l2" as in the paper, or "rms" (over the values of a sample) as in Dist-GAN.
         every: as of `GradientPenalty`, and so below.
-
-    Raises:
-        UserError: a norm that does not exist.
     """
 
+    @checked
     def __init__(
-        self, discriminator_weight: float | Schedule = 10.0, norm: str = "l2", every: int = 1
+        self,
+        discriminator_weight: float | Schedule = 10.0,
+        norm: Literal["l2", "rms"] = "l2",
+        every: Count = 1,
     ) -> None:
         super().__init__(discriminator_weight, every)
-        if norm not in ("l2", "rms"):
-            raise UserError(f"The gradient penalty has no norm={norm}: choose l2 or rms.")
         self.norm = norm
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:

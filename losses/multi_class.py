@@ -15,11 +15,12 @@ Below, u are the logits of a head on the discriminator's trunk, T_k turns an ima
 and classes are numbered from 0: angles 0 .. 3, then `FAKE`.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.errors import UserError
 from saddlepoint.items import Items
 from saddlepoint.losses.rotation import (
     Rotation,
@@ -29,6 +30,7 @@ from saddlepoint.losses.rotation import (
     square,
 )
 from saddlepoint.losses.term import Step, Term
+from saddlepoint.schema import checked
 
 #: Number of angles, which are classes 0 .. 3.
 ANGLES = 4
@@ -52,6 +54,7 @@ class MultiClassMinimax(Rotation):
             ones are there anyway: one view less for the discriminator.
     """
 
+    @checked
     def __init__(
         self,
         discriminator_weight: float = 1.0,
@@ -105,25 +108,18 @@ class MultiClassMatch(Term):
         fake_class: whether fakes are a class of L_D; otherwise it is SSGAN's task on reals alone.
         rotate_fakes_in_d: whether fakes of L_D are rotated, a quarter of them by each angle;
             upright as released.
-
-    Raises:
-        UserError: a generator_task that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         discriminator_weight: float = 0.5,
         generator_weight: float = 0.1,
-        generator_task: str = "match",
+        generator_task: Literal["match", "confuse"] = "match",
         fake_class: bool = True,
         rotate_fakes_in_d: bool = False,
     ) -> None:
         super().__init__(discriminator_weight, generator_weight)
-        if generator_task not in ("match", "confuse"):
-            raise UserError(
-                f"The multi_class term has no generator_task={generator_task}: choose match or"
-                " confuse."
-            )
         self.generator_task = generator_task
         self.generator_sees_reals = generator_task == "match"
         self.fake_class = fake_class

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from saddlepoint.errors import UserError
 from saddlepoint.items import Items
 from saddlepoint.losses.term import Step, Term
+from saddlepoint.schema import checked
 
 
 def rotate(images: Tensor, quarters: int) -> Tensor:
@@ -41,6 +42,7 @@ class Rotation(Term):
         generator_weight: alpha of the paper; 0.2 in every published run.
     """
 
+    @checked
     def __init__(self, discriminator_weight: float = 1.0, generator_weight: float = 0.2) -> None:
         super().__init__(discriminator_weight, generator_weight)
 

@@ -17,6 +17,7 @@ from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss
 from saddlepoint.losses.schedule import Schedule, at
 from saddlepoint.randomness import Draws
+from saddlepoint.schema import Count, checked
 
 #: Maps images (n, *shape) and conditions to logits (n, 1), each of its own image alone.
 Logit = Callable[..., Tensor]
@@ -95,11 +96,12 @@ class Term(nn.Module):
     #: Whether the generator's part needs a batch of reals.
     generator_sees_reals: bool = False
 
+    @checked
     def __init__(
         self,
         discriminator_weight: float | Schedule = 0.0,
         generator_weight: float | Schedule = 0.0,
-        every: int = 1,
+        every: Count = 1,
     ) -> None:
         super().__init__()
         self.discriminator_weight = discriminator_weight

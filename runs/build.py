@@ -1,16 +1,16 @@
 """From settings to objects: the one place where networks, losses and a method come together."""
 
-import inspect
 from typing import Any
 
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.datamodules.base import DataSpec
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.randomness import key_to_seed
+from saddlepoint.schema import settings_of
 
 
 def build_game(config: DictConfig, spec: DataSpec) -> Game:
@@ -39,7 +39,9 @@ def build_game(config: DictConfig, spec: DataSpec) -> Game:
     }
     taken = _asked(config.gan, parts)
     _refuse_useless(config, parts, taken)
-    return _made(config.gan)(**taken)
+    game = _made(config.gan)(**taken)
+    _try_optimizers(game)
+    return game
 
 
 def game_of_checkpoint(content: dict[str, Any]) -> Game:
@@ -55,17 +57,21 @@ def _made(node: Any) -> Any:
 
 
 def _asked(node: DictConfig, known: dict[str, Any]) -> dict[str, Any]:
-    """Of what is known, what a node's class asks for by name and the node itself does not say.
-
-    What a class takes as ``**settings`` it passes on to its base class.
-    """
-    names: set[str] = set()
-    for base in get_class(node._target_).__mro__:
-        parameters = inspect.signature(base.__init__).parameters.values()
-        names |= {parameter.name for parameter in parameters}
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            break
+    """Of what is known, what a node's class asks for by name and the node itself does not say."""
+    names = settings_of(get_object(node._target_))
     return {name: value for name, value in known.items() if name in names and name not in node}
+
+
+def _try_optimizers(game: Game) -> None:
+    """Let each player's optimiser refuse its settings now, and not when training starts."""
+    for player in game.players():
+        try:
+            player.optimizer([torch.nn.Parameter(torch.zeros(1))])
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(
+                f"The optimiser of the player {player.name} refuses its settings ({error}): correct"
+                f" gan.{player.name}_optimizer."
+            ) from error
 
 
 def _refuse_useless(config: DictConfig, parts: dict[str, Any], taken: dict[str, Any]) -> None:

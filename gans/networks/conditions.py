@@ -8,7 +8,7 @@ their condition and not in code of their own.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from saddlepoint.errors import UserError
 from saddlepoint.items import Items
 from saddlepoint.randomness import Draws
+from saddlepoint.schema import Count, checked
 
 
 class Condition(nn.Module, ABC):
@@ -69,24 +70,22 @@ class Classes(Condition):
         num_classes: K.
         frequencies: "uniform": all classes are asked for equally often; "data": as often as the
             data have them.
-
-    Raises:
-        UserError: frequencies of another name.
     """
 
     kind = "classes"
 
-    def __init__(self, num_classes: int, frequencies: str = "uniform") -> None:
+    @checked
+    def __init__(
+        self, num_classes: Count, frequencies: Literal["uniform", "data"] = "uniform"
+    ) -> None:
         super().__init__()
-        if frequencies not in ("uniform", "data"):
-            raise UserError(f"condition.frequencies={frequencies} is none: choose uniform or data.")
         self.num_classes = self.features = num_classes
         self.register_buffer("shares", None)
         if frequencies == "data":
             self.shares = torch.full((num_classes,), 1 / num_classes, dtype=torch.float64)
 
     @classmethod
-    def of_data(cls, spec: Any, frequencies: str = "uniform") -> "Classes":
+    def of_data(cls, spec: Any, frequencies: Literal["uniform", "data"] = "uniform") -> "Classes":
         """The classes of a data set.
 
         Args:

@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.gans.networks.arguments import check_choice, check_resolution
+from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
-from saddlepoint.gans.networks.layers import finish, pool
-from saddlepoint.gans.networks.upsampling import UPSAMPLINGS, UpConvolution
+from saddlepoint.gans.networks.layers import Pooling, finish, pool
+from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
+from saddlepoint.schema import Count, checked
 
 RESOLUTIONS = (16, 32, 64, 128)
 #: Channels of the layer next to the image; they double with every halving of the size.
@@ -38,21 +39,20 @@ class DCGANGenerator(nn.Module):
         UserError: a resolution or kind of upsampling that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        latent_dim: int = 100,
-        width: int | None = None,
-        upsampling: str = "transposed",
-        last_upsampling: str | None = None,
+        latent_dim: Count = 100,
+        width: Count | None = None,
+        upsampling: Upsampling = "transposed",
+        last_upsampling: Upsampling | None = None,
     ) -> None:
         super().__init__()
         self.shape, self.latent_dim = tuple(shape), latent_dim
         last_upsampling = last_upsampling or upsampling
-        check_choice("upsampling", upsampling, UPSAMPLINGS)
-        check_choice("last_upsampling", last_upsampling, UPSAMPLINGS)
         channels = _channels(check_resolution("dcgan", shape, RESOLUTIONS), width)
         self.project = nn.ConvTranspose2d(latent_dim, channels[0], 4)
         self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, condition) for c in channels)
@@ -89,17 +89,17 @@ class DCGANDiscriminator(Discriminator):
         UserError: a resolution or pooling that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        width: int | None = None,
+        width: Count | None = None,
         batch_norm: bool = True,
         spectral_norm: bool = False,
-        pooling: str = "flatten",
+        pooling: Pooling = "flatten",
     ) -> None:
-        check_choice("pooling", pooling, ("flatten", "sum", "mean"))
         channels = _channels(check_resolution("dcgan", shape, RESOLUTIONS), width)[::-1]
         normal = partial(nn.init.normal_, std=0.02)
         super().__init__(
@@ -131,7 +131,7 @@ class DCGANDiscriminator(Discriminator):
         return local, pool(hidden, self.pooling)
 
 
-def _channels(resolution: int, width: int | None) -> tuple[int, ...]:
+def _channels(resolution: int, width: Count | None) -> tuple[int, ...]:
     """Channels at 4 x 4, 8 x 8, and so on up to half the resolution."""
     if width is None:
         width = NARROWEST * resolution // 8

@@ -6,17 +6,19 @@ that are multiples of 32 fill the tiles of matrix units, those of CPUs with AMX 
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.gans.networks.arguments import check_choice, check_resolution
+from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
-from saddlepoint.gans.networks.layers import convolution, linear, pool
-from saddlepoint.gans.networks.upsampling import UPSAMPLINGS, UpConvolution
+from saddlepoint.gans.networks.layers import Pooling, convolution, linear, pool
+from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
+from saddlepoint.schema import Count, checked
 
 RESOLUTIONS = (16, 32, 64)
 
@@ -35,18 +37,18 @@ class LiteGenerator(nn.Module):
         UserError: a resolution or kind of upsampling that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        latent_dim: int = 64,
-        width: int = 128,
-        upsampling: str = "nearest",
+        latent_dim: Count = 64,
+        width: Count = 128,
+        upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
         self.shape, self.latent_dim = tuple(shape), latent_dim
-        check_choice("upsampling", upsampling, UPSAMPLINGS)
         channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)
         self.bottom_shape = (channels[0], 4, 4)
         self.project = linear(latent_dim, channels[0] * 16)
@@ -77,7 +79,8 @@ class LiteEncoder(nn.Module):
         UserError: a resolution that does not exist.
     """
 
-    def __init__(self, *, shape: Sequence[int], latent_dim: int = 64, width: int = 128) -> None:
+    @checked
+    def __init__(self, *, shape: Sequence[int], latent_dim: Count = 64, width: Count = 128) -> None:
         super().__init__()
         channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)[::-1]
         self.from_image = convolution(shape[0], channels[0], 3)
@@ -112,18 +115,17 @@ class LiteDiscriminator(Discriminator):
         UserError: a resolution, kernel size or pooling that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        width: int = 128,
-        kernel_size: int = 4,
+        width: Count = 128,
+        kernel_size: Literal[4, 3] = 4,
         spectral_norm: bool = True,
-        pooling: str = "flatten",
+        pooling: Pooling = "flatten",
     ) -> None:
-        check_choice("kernel_size", kernel_size, (4, 3))
-        check_choice("pooling", pooling, ("sum", "mean", "flatten"))
         channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)[::-1]
         super().__init__(
             condition=condition,

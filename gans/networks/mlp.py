@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.layers import linear, without_autocast
+from saddlepoint.schema import Count, checked
 
 
 class MLPGenerator(nn.Module):
@@ -26,14 +27,15 @@ class MLPGenerator(nn.Module):
         depth: hidden layers, at least 1.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        latent_dim: int = 2,
-        width: int = 128,
-        depth: int = 3,
+        latent_dim: Count = 2,
+        width: Count = 128,
+        depth: Count = 3,
     ) -> None:
         super().__init__()
         self.shape, self.latent_dim = tuple(shape), latent_dim
@@ -65,13 +67,14 @@ class MLPDiscriminator(Discriminator):
         spectral_norm: whether every layer has it.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        width: int = 128,
-        depth: int = 3,
+        width: Count = 128,
+        depth: Count = 3,
         spectral_norm: bool = False,
     ) -> None:
         super().__init__(

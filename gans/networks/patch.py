@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.layers import convolution, finish, without_autocast
+from saddlepoint.schema import Count, checked
 
 
 class PatchDiscriminator(Discriminator):
@@ -29,13 +30,14 @@ class PatchDiscriminator(Discriminator):
         spectral_norm: whether every layer has it.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        width: int = 64,
-        depth: int = 3,
+        width: Count = 64,
+        depth: Count = 3,
         spectral_norm: bool = True,
     ) -> None:
         channels = [shape[0], *(min(width * 2**i, 8 * width) for i in range(depth))]

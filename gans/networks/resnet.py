@@ -7,24 +7,26 @@ cGAN-PD, SAGAN and what is built on them, in the form of K. S. Lee and C. Town, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
-from saddlepoint.gans.networks.arguments import check_choice, check_resolution
+from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.attention import SelfAttention
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
-from saddlepoint.gans.networks.layers import convolution, linear, pool
+from saddlepoint.gans.networks.layers import Pooling, convolution, linear, pool
 from saddlepoint.gans.networks.resnet_blocks import (
     DiscriminatorBlock,
     DiscriminatorFirstBlock,
     GeneratorBlock,
 )
-from saddlepoint.gans.networks.upsampling import UPSAMPLINGS
+from saddlepoint.gans.networks.upsampling import Upsampling
+from saddlepoint.schema import Count, checked
 
 
 @dataclass(frozen=True)
@@ -74,23 +76,22 @@ class ResNetGenerator(nn.Module):
         UserError: a resolution, kind of upsampling or position of attention that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        latent_dim: int = 128,
-        width: int | None = None,
-        upsampling: str = "bilinear",
-        last_upsampling: str | None = None,
+        latent_dim: Count = 128,
+        width: Count | None = None,
+        upsampling: Upsampling = "bilinear",
+        last_upsampling: Upsampling | None = None,
         spectral_norm: bool = False,
-        attention: int | None = None,
+        attention: Count | None = None,
     ) -> None:
         super().__init__()
         self.shape, self.latent_dim = tuple(shape), latent_dim
         last_upsampling = last_upsampling or upsampling
-        check_choice("upsampling", upsampling, UPSAMPLINGS)
-        check_choice("last_upsampling", last_upsampling, UPSAMPLINGS)
         backbone = BACKBONES[check_resolution("resnet", shape, BACKBONES)]
         channels = _scaled(backbone.generator, width)
         num_blocks = len(channels) - 1
@@ -145,19 +146,18 @@ class ResNetDiscriminator(Discriminator):
         UserError: a resolution, pooling, shortcut or position of attention that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        width: int | None = None,
+        width: Count | None = None,
         spectral_norm: bool = True,
-        pooling: str = "sum",
-        preact_shortcut: str = "relu",
-        attention: int | None = None,
+        pooling: Pooling = "sum",
+        preact_shortcut: Literal["relu", "raw"] = "relu",
+        attention: Count | None = None,
     ) -> None:
-        check_choice("pooling", pooling, ("sum", "mean", "flatten"))
-        check_choice("preact_shortcut", preact_shortcut, ("relu", "raw"))
         resolution = check_resolution("resnet", shape, BACKBONES)
         backbone = BACKBONES[resolution]
         channels = _scaled(backbone.discriminator, width)
@@ -195,13 +195,13 @@ class ResNetDiscriminator(Discriminator):
         return local, pool(F.relu(self.last_block(local)), self.pooling)
 
 
-def _scaled(channels: tuple[int, ...], width: int | None) -> tuple[int, ...]:
+def _scaled(channels: tuple[int, ...], width: Count | None) -> tuple[int, ...]:
     if width is None:
         return channels
     return tuple(max(c * width // max(channels), 1) for c in channels)
 
 
-def _checked_attention(attention: int | None, num_blocks: int) -> int | None:
+def _checked_attention(attention: Count | None, num_blocks: int) -> int | None:
     if attention is None or 1 <= attention <= num_blocks:
         return attention
     raise UserError(
