@@ -156,6 +156,36 @@ def test_configuration_mentions_no_absolute_paths():
         ), path
 
 
+def test_the_default_run_is_the_experiment_faces_and_a_gan_is_as_published():
+    default, faces = composed([]), composed(["experiment=faces", "gan=sngan"])
+    assert default == faces
+    assert (default.method, default.iterations, default.gan.n_dis) == ("sngan", 1100, 1)
+    assert default.gan.generator_optimizer.lr == 1e-3
+    for words in (["gan=sngan"], ["gan=sngan", "network=lite"]):
+        config = composed(words)
+        assert (config.iterations, config.gan.n_dis) == (100_000, 5)
+        assert config.gan.generator_optimizer.lr == 2e-4
+        assert "Lite" in config.network.generator._target_ or len(words) == 1
+    other = composed(["experiment=faces", "gan=ssgan"])
+    assert list(other.terms) == ["rotation"] and other.gan.n_dis == 1
+    assert "Lite" in other.network.generator._target_
+    points = composed(["datamodule=gaussians8", "network=mlp"])
+    assert (points.iterations, points.gan.n_dis) == (1100, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ([], []),
+        (["logger=csv"], []),
+        (["logger=wandb"], ["wandb"]),
+        (["logger=[wandb,tensorboard]"], ["wandb", "tensorboard"]),
+    ],
+)
+def test_loggers_come_one_by_one_or_as_a_list(words, names):
+    assert list(composed(words).logger) == names
+
+
 def test_experiments_are_as_published():
     table = {
         "cifar10": (5, 100_000, "linear"),
