@@ -50,11 +50,12 @@ def closing_screen(console: Console, run: CurrentRun, trainer: pl.Trainer, game:
     ):
         if path.exists():
             table.add_row(what, str(path))
-    heading = f"stopped by {run.stopped_by}" if run.stopped_by else "finished"
+    stopped = game.iteration < game.iterations
+    heading = f"stopped by {run.stopped_by or 'a callback'}" if stopped else "finished"
     console.print(Panel(table, title=heading, box=box.ROUNDED, expand=False))
     # Outside the panel, which would break a command into lines.
-    following = f"train.py ckpt={run.folder}" if run.stopped_by else f"sample.py run={run.folder}"
-    what = "go on with" if run.stopped_by else "see more with"
+    following = f"train.py ckpt={run.folder}" if stopped else f"sample.py run={run.folder}"
+    what = "go on with" if stopped else "see more with"
     console.print(f"{what}: python {following}", soft_wrap=True)
 
 

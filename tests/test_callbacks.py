@@ -136,6 +136,21 @@ def test_what_cannot_be_added_is_refused_before_anything_is_written(words, sente
     assert not list(tmp_path.iterdir())
 
 
+class Ending(pl.Callback):
+    def on_train_batch_end(self, trainer, game, *_):
+        trainer.should_stop = game.iteration == 3
+
+
+def test_a_run_that_a_callback_ends_can_be_resumed_from_there(tmp_path, capsys):
+    words = ["iterations=6", "checkpoint_every=100", f"output_dir={tmp_path}", "run_name=run"]
+    ending = "+callbacks.mine._target_=test_callbacks.Ending"
+    train_here([*QUICK, *words, ending])
+    assert TrainedRun.find("last", tmp_path).iteration == 3
+    said = capsys.readouterr().out
+    assert "stopped by a callback" in said
+    assert f"go on with: python train.py ckpt={tmp_path}/run" in said
+
+
 def test_a_run_whose_folder_is_removed_says_so(tmp_path):
     run = CurrentRun(composed(SHORT), [], "title", {}, tmp_path / "gone")
     with pytest.raises(UserError, match="its folder is gone"):

@@ -21,6 +21,7 @@ class LastCheckpoint(pl.Callback):
 
     def __init__(self, run: CurrentRun, every: int) -> None:
         self.run, self.every = run, every
+        self._saved: int | None = None  # iteration of the last write
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
@@ -42,8 +43,17 @@ class LastCheckpoint(pl.Callback):
             agree = game.iteration % game.log_every == 0
             stop = agree and trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop or game.iteration % self.every == 0 or game.iteration == game.iterations:
-            self.run.save(trainer, game)
+            self._save(trainer, game)
         trainer.should_stop = trainer.should_stop or stop
+
+    def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
+        """Write what is not yet written, where another callback has ended the training."""
+        if self._saved != game.iteration:
+            self._save(trainer, game)
+
+    def _save(self, trainer: pl.Trainer, game: Game) -> None:
+        self.run.save(trainer, game)
+        self._saved = game.iteration
 
     def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
         """Give the signals back."""
