@@ -312,6 +312,7 @@ def altered(run, folder, change):
     content = checkpoint_file.load(run)
     change(content)
     header = ("format", "version", "written_by")
+    (folder / LAST).parent.mkdir(parents=True)
     checkpoint_file.save(folder / LAST, {k: v for k, v in content.items() if k not in header})
     return folder
 
