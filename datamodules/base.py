@@ -111,7 +111,7 @@ class DataModule(pl.LightningDataModule, ABC):
 
     @cached_property
     def held_out(self) -> Split | None:
-        """Items that no run is trained on, with the fields that those to train on have."""
+        """Items that no run trains on, with no fields but those of training; None without any."""
         if self._parts[1] is not None:
             return self._split("held_out", self._parts[1])
         found = self.load_held_out()

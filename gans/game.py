@@ -149,7 +149,10 @@ class Game(pl.LightningModule):
         size = self.batch_size // self.trainer.world_size
         reals = batch["reals"]
         images = self._to_memory_format(reals.image)
-        fields = {"real": images, "labels": reals.label, "attributes": reals.get("attributes")}
+        labels = reals.get("label")
+        if labels is None:
+            labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        fields = {"real": images, "labels": labels, "attributes": reals.get("attributes")}
         for start in range(0, len(images), size):
             yield {k: v[start : start + size] for k, v in fields.items() if v is not None}
 

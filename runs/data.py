@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.spec import DataSpec
 from saddlepoint.errors import UserError
 from saddlepoint.runs.resume import merge
 
@@ -25,7 +26,7 @@ def data_of_checkpoint(content: dict[str, Any], data_dir: str | None = None) -> 
     if data_dir is not None:
         config = compose("train", overrides=merge(content["overrides"], [f"data_dir={data_dir}"]))
     data = instantiate(config.datamodule, _convert_="all")
-    if data.spec.digest != content["data"]["digest"]:
+    if not data.spec.describes_same_data(DataSpec.from_plain(content["data"])):
         raise UserError(
             f"The data {data.spec.name} here are not those this run was trained on: put them back,"
             " or say where they lie with data_dir=."

@@ -18,8 +18,13 @@ HARMLESS = (
         "debug",
     ),
     *("allow_changes", "sample_every", "score_every", "checkpoint_every", "gan.log_every"),
-    *("datamodule.root", "datamodule.path", "datamodule.resident", "datamodule.resident_mb"),
-    *("datamodule.num_workers", "datamodule.cache_dir"),
+    *(
+        f"{data}.{setting}"
+        for data in ("datamodule", "datamodule.of")  # where it lies, not what it is
+        for setting in (
+            *("root", "path", "file", "resident", "resident_mb", "num_workers", "cache_dir"),
+        )
+    ),
 )
 
 

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from saddlepoint.datamodules.spec import DataSpec
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.callback import ScoreCallback
 from saddlepoint.runs import command_line
@@ -123,8 +124,9 @@ def _check(config: DictConfig) -> None:
             raise UserError(f"{key}={config[key]} makes no run: give a number of at least 1.")
 
 
-def _check_data(content: dict[str, Any], spec: Any, allow_changes: bool) -> None:
-    if content["data"]["digest"] != spec.digest and not allow_changes:
+def _check_data(content: dict[str, Any], spec: DataSpec, allow_changes: bool) -> None:
+    same = spec.describes_same_data(DataSpec.from_plain(content["data"]))
+    if not same and not allow_changes:
         raise UserError(
             f"The data {spec.name} are not those this run began with: put them back, or add"
             " allow_changes=true."
