@@ -21,6 +21,7 @@ from saddlepoint.datamodules.streamed_blocks import StreamedBlocks
 from saddlepoint.datamodules.workers import usable_workers
 from saddlepoint.errors import UserError
 from saddlepoint.items import Items
+from saddlepoint.schema import Natural, NotNegative, Share, checked
 
 #: Sets up to this size are decoded once and served from memory, resident or not.
 DECODED_AT_MOST = 4 * 2**30
@@ -57,20 +58,19 @@ class DataModule(pl.LightningDataModule, ABC):
     mode_centres: Tensor | None = None
     mode_std: float | None = None
 
+    @checked
     def __init__(
         self,
         name: str,
         *,
         flip: bool = False,
-        held_out: float = 0.0,
+        held_out: Share = 0.0,
         resident: bool | None = None,
-        resident_mb: float = 4096,
-        num_workers: int | None = None,
+        resident_mb: NotNegative = 4096,
+        num_workers: Natural | None = None,
         cache_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= held_out < 1:
-            raise UserError(f"datamodule.held_out={held_out} is no share: give one from 0 to 1.")
         self.name = name
         self.flip = flip
         self.held_out_share = held_out
@@ -135,6 +135,10 @@ class DataModule(pl.LightningDataModule, ABC):
     ) -> Iterator[Items]:
         """Items to train on, for evaluation, see `Split.real_batches`."""
         return self.training.real_batches(batch_size, indices)
+
+    def items_at(self, indices: Sequence[int] | Tensor) -> Items:
+        """Items to train on as networks get them, see `Split.items_at`."""
+        return self.training.items_at(indices)
 
     @cached_property
     def _parts(self) -> tuple[Source, Source | None]:

@@ -64,6 +64,10 @@ class Split:
         count = math.ceil(len(indices) / batch_size)
         return stream(partial(_batch, self.source, indices, batch_size), count, workers)
 
+    def items_at(self, indices: Sequence[int] | Tensor) -> Items:
+        """These items as networks get them, without flips, on the CPU."""
+        return self.source.finish(self.source.read(torch.as_tensor(indices)))
+
 
 def divided(source: Source, share: float) -> tuple[Source, Source]:
     """Draw a share of the items, the same for every run; returns the others, and it.

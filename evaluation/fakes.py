@@ -51,7 +51,7 @@ class GeneratorFakes:
 
     def __init__(self, game: Any) -> None:
         self.game = game
-        self.kind = "raw" if getattr(game, "moving_average", None) is None else "ema"
+        self.kind = "ema" if game.is_averaged else "raw"
 
     def batches(
         self, positions: range, batch_size: int, seed: int, batch_norm: str = "eval"
@@ -62,9 +62,12 @@ class GeneratorFakes:
         size = BATCH_OF_STATISTICS if own else batch_size
         for start in range(positions.start, positions.stop, size):
             wanted = min(size, positions.stop - start)
-            latents, labels = self.game.latents_at(start, size if own else wanted, seed)
-            with batch_statistics(self.game.sampled_generator) if own else contextlib.nullcontext():
-                images = self.game.sample(latents=latents, labels=labels)
+            inputs = self.game.inputs_at(range(start, start + (size if own else wanted)), seed)
+            with batch_statistics(self.game.sampled()) if own else contextlib.nullcontext():
+                images = self.game.sample(inputs)
+            labels = inputs.get("condition")
+            if labels is None or labels.is_floating_point():
+                labels = torch.zeros(len(images), dtype=torch.long)
             yield images[:wanted], labels[:wanted]
 
 

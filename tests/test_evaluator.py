@@ -27,6 +27,8 @@ from saddlepoint.evaluation.jpeg import jpeg_round_trip
 from saddlepoint.evaluation.protocol import Protocol
 from saddlepoint.randomness import keyed_generator
 
+pytestmark = pytest.mark.numerical
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
