@@ -10,7 +10,17 @@ from torch import Tensor
 from saddlepoint.datamodules.fields import Label, Vector
 from saddlepoint.errors import UserError
 
-SUFFIXES = (".npy", ".npz", ".csv", ".pt")
+
+def check_annotation(path: Path) -> None:
+    """Find out in a moment whether there is a file that may be read.
+
+    Raises:
+        UserError: there is none.
+    """
+    if path.suffix not in _READERS:
+        raise UserError(f"{path} is no annotation: give a file ending in {', '.join(_READERS)}.")
+    if not path.is_file():
+        raise UserError(f"There is no file {path}: say datamodule.file=... (ids or vectors).")
 
 
 def read_annotation(path: Path, count: int, names: Sequence[str] | None = None) -> Label | Vector:
@@ -26,6 +36,7 @@ def read_annotation(path: Path, count: int, names: Sequence[str] | None = None) 
         UserError: there is no such file, it cannot be read without running what is in it, or its
             content is no annotation of so many items.
     """
+    check_annotation(path)
     values = _read(path)
     if values.ndim not in (1, 2) or values.shape[-1] == 0:
         raise UserError(
@@ -65,10 +76,6 @@ def _label(path: Path, values: Tensor, names: Sequence[str] | None) -> Label:
 
 
 def _read(path: Path) -> Tensor:
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{path} is no annotation: give a file ending in {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise UserError(f"There is no file {path}: say datamodule.file=... (ids or vectors).")
     try:
         values = _READERS[path.suffix](path)
         # Kinds that torch has not: text, objects, dates.

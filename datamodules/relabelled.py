@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from saddlepoint.datamodules.annotation_file import read_annotation
+from saddlepoint.datamodules.annotation_file import check_annotation, read_annotation
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.fields import Label
 from saddlepoint.datamodules.source import Source
@@ -46,6 +46,7 @@ class Relabelled(DataModule):
         """Join the file to the items."""
         if self.file is None:
             raise UserError("No labels given: say datamodule.file=... (ids or vectors).")
+        check_annotation(self.file)  # before the set is decoded
         items = self.of.source
         field = read_annotation(self.file, items.count, self.names)
         return items.replaced(**{"label" if isinstance(field, Label) else "vector": field})

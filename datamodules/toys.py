@@ -27,7 +27,7 @@ class Points(DataModule):
     """
 
     dataset_name: ClassVar[str]
-    protocol = "modes"
+    protocol = "points"
     extractor = "raw"
 
     def __init__(
@@ -60,6 +60,8 @@ class Points(DataModule):
 
 class Gaussians(Points):
     """An equal mixture of Gaussians; the class of a point is its mode."""
+
+    protocol = "modes"
 
     @abstractmethod
     def centres(self) -> Tensor:
