@@ -224,3 +224,10 @@ def test_a_class_conditional_run_on_other_labels(tmp_path):
     written(ids, np.arange(FACES) % 2)
     with pytest.raises(UserError, match="not those this run was trained on"):
         data_of_checkpoint(content)
+
+
+def test_a_run_on_vectors(tmp_path):
+    vectors = written(tmp_path / "vectors.npy", np.random.default_rng(0).normal(size=(FACES, 4)))
+    run = [*QUICK, "gan=cgan_pd", "condition=vectors", "network=lite", "datamodule=relabelled"]
+    train_here([*run, f"datamodule.file={vectors}", f"output_dir={tmp_path}", "run_name=run"])
+    assert checkpoint_file.load(tmp_path / "run")["data"]["fields"]["vector"] == [4]
