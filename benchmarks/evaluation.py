@@ -49,7 +49,8 @@ from torch_fidelity import calculate_metrics  # noqa: E402
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # noqa: E402
 
 from saddlepoint.datamodules.base import DataModule  # noqa: E402
-from saddlepoint.datamodules.source import InMemory  # noqa: E402
+from saddlepoint.datamodules.fields import Image  # noqa: E402
+from saddlepoint.datamodules.source import Source  # noqa: E402
 from saddlepoint.evaluation.evaluator import Evaluator  # noqa: E402
 from saddlepoint.evaluation.fakes import GivenFakes  # noqa: E402
 from saddlepoint.extractors.inception import InceptionV3Compat, _Network  # noqa: E402
@@ -70,10 +71,10 @@ class Data(DataModule):
         super().__init__(f"noise {seed}", num_workers=0)
         self.seed = seed
 
-    def load(self) -> InMemory:
+    def load(self) -> Source:
         """All of one class."""
         images = smooth_noise(self.seed)
-        return InMemory(images=images, labels=torch.zeros(len(images), dtype=torch.long))
+        return Source(image=Image(images))
 
 
 class Images(Dataset):

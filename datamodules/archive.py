@@ -7,6 +7,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from saddlepoint.datamodules.fields import Label
 from saddlepoint.errors import UserError
 
 IMAGE_SUFFIXES = ("bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp")
@@ -122,7 +125,7 @@ def image_names(archive: Folder | Zip) -> list[str]:
     return names
 
 
-def read_labels(archive: Folder | Zip, names: list[str]) -> tuple[list[int], tuple[str, ...]]:
+def read_labels(archive: Folder | Zip, names: list[str]) -> Label | None:
     """Find the class of every image.
 
     From ``dataset.json``, ``{"labels": [[name, class index], ...], "classes": [...]}`` (the layout
@@ -130,7 +133,7 @@ def read_labels(archive: Folder | Zip, names: list[str]) -> tuple[list[int], tup
     folders at the top, one for each class, in alphabetical order.
 
     Returns:
-        Class indices and class names; zeros and nothing for images without classes.
+        Their classes; None if they have none.
 
     Raises:
         UserError: ``dataset.json`` is not of this form or not about these images; images lie both
@@ -141,22 +144,22 @@ def read_labels(archive: Folder | Zip, names: list[str]) -> tuple[list[int], tup
     folders = [name.split("/")[0] if "/" in name else None for name in names]
     classes = sorted({folder for folder in folders if folder is not None})
     if len(set(folders)) == 1:  # one folder tells nothing apart
-        return [0] * len(names), ()
+        return None
     if None in folders:
         raise UserError(
             f"{archive.path} holds images both in folders ({classes[0]}) and beside them "
             f"({names[folders.index(None)]}): put every image into the folder of its class"
         )
     index = {name: i for i, name in enumerate(classes)}
-    return [index[folder] for folder in folders], tuple(classes)
+    return Label(torch.tensor([index[folder] for folder in folders]), classes)
 
 
-def _labels_from_json(archive: Folder | Zip, names: list[str]) -> tuple[list[int], tuple[str, ...]]:
+def _labels_from_json(archive: Folder | Zip, names: list[str]) -> Label | None:
     source = archive.describe(LABEL_FILE)
     try:
         content = json.loads(archive.read(LABEL_FILE))
         if content["labels"] is None:
-            return [0] * len(names), ()
+            return None
         labels = {str(name): label for name, label in content["labels"]}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -175,4 +178,4 @@ def _labels_from_json(archive: Folder | Zip, names: list[str]) -> tuple[list[int
     classes = tuple(map(str, content.get("classes") or range(count)))
     if len(classes) < count:
         raise UserError(f"{source} names {len(classes)} classes but has a label {count - 1}")
-    return [labels[name] for name in names], classes
+    return Label(torch.tensor([labels[name] for name in names]), classes)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from saddlepoint.datamodules import fields
 from saddlepoint.datamodules.base import DataModule
-from saddlepoint.datamodules.source import InMemory
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 
 SHEET = Path(__file__).parent / "assets" / "avatars.npz"
@@ -31,15 +32,18 @@ class Avatars(DataModule):
         settings: of `DataModule`.
     """
 
+    protocol = "quick"
+    extractor = "avatar-classifier"
+
     def __init__(self, **settings: Any) -> None:
         super().__init__("avatars", **settings)
 
-    def load(self) -> InMemory:
+    def load(self) -> Source:
         """Decode the embedded sheet."""
         return load_avatars()
 
 
-def load_avatars() -> InMemory:
+def load_avatars() -> Source:
     """Images (6144, 3, 32, 32) uint8, hair colour as class, attributes (6144, 6) of 0 and 1.
 
     Raises:
@@ -56,10 +60,8 @@ def load_avatars() -> InMemory:
         raise UserError(
             f"The embedded faces ({SHEET}) are missing or damaged: install Saddlepoint again."
         ) from error
-    return InMemory(
-        images=images,
-        labels=torch.from_numpy(labels.astype(np.int64)),
-        classes=CLASSES,
-        attributes=torch.from_numpy(attributes.copy()),
-        attribute_names=ATTRIBUTES,
+    return Source(
+        image=fields.Image(images),
+        label=fields.Label(torch.from_numpy(labels.astype(np.int64)), CLASSES),
+        attributes=fields.Attributes(torch.from_numpy(attributes.copy()), ATTRIBUTES),
     )

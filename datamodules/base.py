@@ -1,10 +1,9 @@
 """The data module that all data sets share."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,88 +12,68 @@ import torch
 from torch import Tensor
 
 from saddlepoint.datamodules.cache import decoded
-from saddlepoint.datamodules.digest import digest_in_memory, digest_of_files
 from saddlepoint.datamodules.order import Plan
 from saddlepoint.datamodules.resident_blocks import ResidentBlocks
-from saddlepoint.datamodules.source import EncodedImages, InMemory, Source
+from saddlepoint.datamodules.source import Source
+from saddlepoint.datamodules.spec import DataSpec
+from saddlepoint.datamodules.split import Split, divided
 from saddlepoint.datamodules.streamed_blocks import StreamedBlocks
-from saddlepoint.datamodules.workers import stream, usable_workers
+from saddlepoint.datamodules.workers import usable_workers
 from saddlepoint.errors import UserError
 from saddlepoint.items import Items
+from saddlepoint.schema import Natural, NotNegative, Share, checked
 
 #: Sets up to this size are decoded once and served from memory, resident or not.
 DECODED_AT_MOST = 4 * 2**30
 
 
-@dataclass(frozen=True)
-class DataSpec:
-    """What a data set is.
-
-    Attributes:
-        name: as it stands in records.
-        shape: (C, H, W) of an image, (2,) of a point.
-        num_items: how many there are.
-        classes: names of the classes; empty if there are none.
-        attributes: names of the binary attributes; empty if there are none.
-        digest: identifies exactly the data served, see `datamodules.digest`.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    num_items: int
-    classes: tuple[str, ...]
-    attributes: tuple[str, ...]
-    digest: str
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes; 0 if there are none."""
-        return len(self.classes)
-
-    @property
-    def fields(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one item's field, by name."""
-        return {"image": self.shape, "label": (), "attributes": (len(self.attributes),)}
-
-    def plain(self) -> dict[str, Any]:
-        """Plain values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> "DataSpec":
-        """From `plain`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
-
-
 class DataModule(pl.LightningDataModule, ABC):
     """Serves one block of reals for each iteration of a run, in the order that `plan` fixes.
 
-    A data set says what it holds: `load`. Everything else is here. Sets below ``resident_mb`` live
-    on the training device, others stream through workers; a run cannot tell which.
+    A data set says what it holds: `load`, and `load_held_out` where it comes with a test split.
+    Everything else is here. Sets below ``resident_mb`` live on the training device, others stream
+    through workers; a run cannot tell which.
 
     Args:
         name: of the data set, as it stands in records.
-        flip: whether half of the images, anew in every epoch, are mirrored left and right.
+        flip: whether half of the items, anew in every epoch, are mirrored left and right: the
+            images, with the points and masks in them.
+        held_out: share of the items that are kept out of training, drawn once for all runs, in
+            place of an official test split; 0 trains on all items of the split.
         resident: True keeps the data on the training device, False streams them, None decides by
             ``resident_mb``.
-        resident_mb: largest size in MiB, as uint8, that is kept on the training device.
+        resident_mb: largest size in MiB, as stored, that is kept on the training device.
         num_workers: processes that read and decode; None takes one for each core, at most 8.
         cache_dir: where decoded images are kept for the next run; None keeps none.
+
+    Attributes:
+        protocol: name of the protocol, under conf/protocol, that suits the data where nobody says.
+        extractor: name of the extractor that suits their pictures; None is Inception.
+        mode_centres: means (K, 2) of the modes, of points that have known ones.
+        mode_std: standard deviation of each mode.
     """
 
+    protocol: str | None = "fid10k"
+    extractor: str | None = None
+    mode_centres: Tensor | None = None
+    mode_std: float | None = None
+
+    @checked
     def __init__(
         self,
         name: str,
         *,
         flip: bool = False,
+        held_out: Share = 0.0,
         resident: bool | None = None,
-        resident_mb: float = 4096,
-        num_workers: int | None = None,
+        resident_mb: NotNegative = 4096,
+        num_workers: Natural | None = None,
         cache_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.flip = flip
+        self.held_out_share = held_out
         self.resident = resident
         self.resident_mb = resident_mb
         self.num_workers = usable_workers() if num_workers is None else num_workers
@@ -102,51 +81,94 @@ class DataModule(pl.LightningDataModule, ABC):
         self._planned: Plan | None = None
         self._blocks: ResidentBlocks | StreamedBlocks | None = None
 
+    # What there is --------------------------------------------------------------------------------
+
     @abstractmethod
     def load(self) -> Source:
-        """Find the data set.
+        """Find the items.
 
         Raises:
             UserError: a file is missing or corrupt; names it and what fetches it.
         """
 
-    @cached_property
+    def load_held_out(self) -> tuple[str, Source] | None:
+        """Find the official split that belongs to `load`'s and is not trained on, with its name.
+
+        Raises:
+            UserError: as `load`.
+        """
+        return None
+
+    @property
     def source(self) -> Source:
-        """The data set; in memory (`InMemory`) unless it is too large for that."""
-        source = self.load()
-        small = source.num_bytes <= DECODED_AT_MOST
-        if isinstance(source, EncodedImages) and (small or self._fits(source)):
-            return decoded(source, self.name, self.cache_dir, self.num_workers)
-        if isinstance(source, EncodedImages) and not source.is_uniform:
+        """The items to train on; in memory unless they are too large for that."""
+        return self.training.source
+
+    @cached_property
+    def training(self) -> Split:
+        """The items to train on."""
+        return self._split("train", self._parts[0])
+
+    @cached_property
+    def held_out(self) -> Split | None:
+        """Items that no run trains on, with no fields but those of training; None without any."""
+        if self._parts[1] is not None:
+            return self._split("held_out", self._parts[1])
+        found = self.load_held_out()
+        if found is None:
+            return None
+        name, source = found
+        unknown = {field: None for field in source if field not in self.source}
+        return self._split(name, self._in_memory_if_small(source.replaced(**unknown)))
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the items to train on are; loads and checks them on first use.
+
+        Raises:
+            UserError: the data are missing, corrupt or of mixed form.
+        """
+        return self.training.spec
+
+    def real_batches(
+        self, batch_size: int, indices: Sequence[int] | Tensor | None = None
+    ) -> Iterator[Items]:
+        """Items to train on, for evaluation, see `Split.real_batches`."""
+        return self.training.real_batches(batch_size, indices)
+
+    def items_at(self, indices: Sequence[int] | Tensor) -> Items:
+        """Items to train on as networks get them, see `Split.items_at`."""
+        return self.training.items_at(indices)
+
+    @cached_property
+    def _parts(self) -> tuple[Source, Source | None]:
+        source = self._in_memory_if_small(self.load())
+        return divided(source, self.held_out_share) if self.held_out_share else (source, None)
+
+    def _split(self, name: str, source: Source) -> Split:
+        return Split(name, self.name, source, self.num_workers, self.cache_dir)
+
+    def _in_memory_if_small(self, source: Source) -> Source:
+        images = source.image
+        if images.in_memory:
+            return source
+        if source.num_bytes <= DECODED_AT_MOST or self._fits(source):
+            return source.replaced(
+                image=decoded(images, self.name, self.cache_dir, self.num_workers)
+            )
+        if not images.is_uniform:
             raise UserError(
                 f"{self.name} is too large to look at every image beforehand: set "
                 "datamodule.resolution and datamodule.channels to make all alike"
             )
         return source
 
-    @cached_property
-    def spec(self) -> DataSpec:
-        """What the data set is; loads and checks it on first use.
-
-        Raises:
-            UserError: the data are missing, corrupt or of mixed form.
-        """
-        source = self.source
-        return DataSpec(
-            name=self.name,
-            shape=source.shape,
-            num_items=len(source),
-            classes=source.classes,
-            attributes=source.attribute_names,
-            digest=digest_in_memory(source)
-            if isinstance(source, InMemory)
-            else digest_of_files(source, self.cache_dir),
-        )
+    # What a run sees ------------------------------------------------------------------------------
 
     @property
     def is_resident(self) -> bool:
         """Whether the data live on the training device."""
-        return isinstance(self.source, InMemory) and self._fits(self.source)
+        return self.source.in_memory and self._fits(self.source)
 
     def plan(
         self,
@@ -171,9 +193,9 @@ class DataModule(pl.LightningDataModule, ABC):
         """One block for each iteration from ``start`` on.
 
         After `on_after_batch_transfer` it is a dict: ``iteration`` int; ``reals``, the `Items` of
-        n = batches_per_iteration * batch_size / world size items on the device: ``image``
-        (n, *shape) float32 in [-1, 1]; ``label`` (n,) int64, zeros without classes; ``attributes``
-        (n, A) float32 of 0 and 1, if the set has them.
+        n = batches_per_iteration * batch_size / world size items on the device, with all fields of
+        the set as served: ``image`` (n, *shape) float32 in [-1, 1], ``index`` (n,) int64, and where
+        there are, ``label`` (n,) int64, ``attributes`` (n, A) float32 of 0 and 1, and so on.
 
         Raises:
             UserError: the batch does not divide among the devices.
@@ -186,22 +208,8 @@ class DataModule(pl.LightningDataModule, ABC):
         return self._blocks
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Finish a block on the device: gather (if resident), flip, scale."""
+        """Finish a block on the device: gather (if resident), mirror, scale."""
         return self._blocks.on_device(batch)
-
-    def real_batches(
-        self, batch_size: int, indices: Sequence[int] | Tensor | None = None
-    ) -> Iterator[Items]:
-        """Items for evaluation, in the order of ``indices`` (all of them by default).
-
-        Yields:
-            ``image`` (B, C, H, W) uint8 as stored, without flips, on the CPU; ``label`` (B,)
-            int64. The last batch may be smaller.
-        """
-        indices = torch.arange(len(self.source)) if indices is None else torch.as_tensor(indices)
-        workers = 0 if isinstance(self.source, InMemory) else self.num_workers
-        count = math.ceil(len(indices) / batch_size)
-        return stream(partial(_real_batch, self.source, indices, batch_size), count, workers)
 
     @property
     def _device(self) -> torch.device:
@@ -223,10 +231,4 @@ class DataModule(pl.LightningDataModule, ABC):
                 f"a batch of {self._planned.batch_size} does not divide among {world_size} "
                 f"devices: choose a multiple of {world_size}"
             )
-        flip = self.flip and len(self.source.shape) == 3
-        return replace(self._planned, flip=flip, rank=rank, world_size=world_size)
-
-
-def _real_batch(source: Source, indices: Tensor, size: int, k: int) -> Items:
-    items = indices[k * size : (k + 1) * size]
-    return Items(image=source.read(items), label=source.labels[items])
+        return replace(self._planned, flip=self.flip, rank=rank, world_size=world_size)

@@ -12,7 +12,8 @@ from torch import Tensor
 from saddlepoint.atomic import UnwritableError, one_process_at_a_time, whole_file
 from saddlepoint.datamodules.decode import decoder_versions
 from saddlepoint.datamodules.digest import sha256_of, version_of_files
-from saddlepoint.datamodules.source import EncodedImages, InMemory
+from saddlepoint.datamodules.encoded import EncodedImages
+from saddlepoint.datamodules.fields import Image
 from saddlepoint.datamodules.workers import stream
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ IMAGES_PER_CHUNK = 64
 FEW_IMAGES = 4096
 
 
-def decoded(source: EncodedImages, name: str, cache_dir: Path | None, num_workers: int) -> InMemory:
-    """Decode a whole set, or find its images in the cache.
+def decoded(source: EncodedImages, name: str, cache_dir: Path | None, num_workers: int) -> Image:
+    """Decode all images of a set, or find them in the cache.
 
     A cache file is an ``.npy`` of all images (N, C, H, W) uint8 followed by its SHA-256, under a
     name made from the source files, the recipe and the decoder's version. It is renamed into place
@@ -34,7 +35,7 @@ def decoded(source: EncodedImages, name: str, cache_dir: Path | None, num_worker
         UserError: an image is missing, corrupt, or unlike the others.
     """
     if cache_dir is None:
-        return _samples(source, *_decode(source, name, num_workers))
+        return Image(*_decode(source, name, num_workers))
     identity = (version_of_files(source.files()), source.recipe(), decoder_versions())
     key = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
     path = cache_dir / f"{name}-{key}.npy"
@@ -43,18 +44,7 @@ def decoded(source: EncodedImages, name: str, cache_dir: Path | None, num_worker
         if kept is None:
             kept = _decode(source, name, num_workers)
             _write(path, *kept)
-    return _samples(source, *kept)
-
-
-def _samples(source: EncodedImages, images: Tensor, images_sha256: str) -> InMemory:
-    return InMemory(
-        images=images,
-        images_sha256=images_sha256,
-        labels=source.labels,
-        classes=source.classes,
-        attributes=source.attributes,
-        attribute_names=source.attribute_names,
-    )
+    return Image(*kept)
 
 
 def _decode(source: EncodedImages, name: str, num_workers: int) -> tuple[Tensor, str]:

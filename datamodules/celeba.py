@@ -10,12 +10,20 @@ from saddlepoint.datamodules.archive import Folder
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.decode import Decoder
 from saddlepoint.datamodules.download import explain_unreadable
+from saddlepoint.datamodules.fields import Attributes, Points
 from saddlepoint.datamodules.image_files import ImageFiles
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
+
+SIZE = (178, 218)  # width and height of the aligned images
+LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+PAIRS = ((0, 1), (3, 4))
 
 
 class CelebA(DataModule):
     """Aligned faces: the central 178x178 pixels, resized (bilinear, antialiased).
+
+    With their attributes, and as points the landmarks of the aligned images, moved with the pixels.
 
     Args:
         root: the directory that holds ``celeba``.
@@ -34,20 +42,27 @@ class CelebA(DataModule):
         self.split = split
         self.decoder = Decoder(resolution=resolution, channels=3, crop=178, filter="bilinear")
 
-    def load(self) -> ImageFiles:
+    def load(self) -> Source:
         """Find the images, after a check of the MD5 sums of the lists."""
+        return self._find(self.split)
+
+    def load_held_out(self) -> tuple[str, Source] | None:
+        """The test images, where those of the training split are trained on."""
+        return ("test", self._find("test")) if self.split == "train" else None
+
+    def _find(self, split: str) -> Source:
         try:
-            data = datasets.CelebA(self.root, split=self.split)
+            data = datasets.CelebA(self.root, split=split)
         except (RuntimeError, FileNotFoundError) as error:
             folder = self.root / datasets.CelebA.base_folder
             lists = [(f, md5) for _, md5, f in datasets.CelebA.file_list if f.endswith(".txt")]
             files = [(folder / "img_align_celeba", None), *((folder / f, md5) for f, md5 in lists)]
             raise explain_unreadable("celeba", self.root, files) from error
-        return ImageFiles(
-            archive=Folder(self.root / data.base_folder / "img_align_celeba"),
-            names=list(data.filename),
-            decoder=self.decoder,
-            labels=torch.zeros(len(data.filename), dtype=torch.int64),
-            attributes=data.attr.to(torch.uint8),
-            attribute_names=tuple(name for name in data.attr_names if name),
+        archive = Folder(self.root / data.base_folder / "img_align_celeba")
+        landmarks = data.landmarks_align.unflatten(1, (-1, 2)).float()
+        names = [name for name in data.attr_names if name]
+        return Source(
+            image=ImageFiles(archive, list(data.filename), self.decoder),
+            attributes=Attributes(data.attr.to(torch.uint8), names),
+            points=Points(landmarks, SIZE[0], PAIRS, LANDMARKS).framed(self.decoder.window(SIZE)),
         )

@@ -8,7 +8,8 @@ from torchvision import datasets
 
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.download import explain_unreadable
-from saddlepoint.datamodules.source import InMemory
+from saddlepoint.datamodules.fields import Image, Label
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 
 
@@ -31,10 +32,17 @@ class CIFAR10(DataModule):
             raise UserError(f"datamodule.split is {split!r}: {self.name} has train and test")
         self.split = split
 
-    def load(self) -> InMemory:
+    def load(self) -> Source:
         """Read the images, after a check of their MD5 sums."""
+        return self._read(self.split)
+
+    def load_held_out(self) -> tuple[str, Source] | None:
+        """The 10,000 test images, unless they are trained on."""
+        return None if self.split == "test" else ("test", self._read("test"))
+
+    def _read(self, split: str) -> Source:
         try:
-            data = self.dataset(self.root, train=self.split == "train")
+            data = self.dataset(self.root, train=split == "train")
         except RuntimeError as error:
             folder = self.root / self.dataset.base_folder
             meta = self.dataset.meta
@@ -45,10 +53,9 @@ class CIFAR10(DataModule):
             ]
             files = [(folder / file, md5) for file, md5 in parts]
             raise explain_unreadable(self.name, self.root, files) from error
-        return InMemory(
-            images=torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(),
-            labels=torch.tensor(data.targets),
-            classes=tuple(data.classes),
+        images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+        return Source(
+            image=Image(images), label=Label(torch.tensor(data.targets), tuple(data.classes))
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps, features
 
+from saddlepoint.datamodules.window import Window
 from saddlepoint.errors import UserError
 
 GREY_MODES = ("1", "L", "LA")
@@ -53,13 +54,15 @@ class Decoder:
     def convert(self, image: Image.Image, name: str) -> np.ndarray:
         """Bring an opened image to (C, H, W) uint8."""
         image = self._to_mode(image, name)
-        side = self.crop or (min(image.size) if self.resolution else None)
-        if side is not None:
-            image = centre_crop(image, side)
-        if self.resolution is not None and image.size != (self.resolution, self.resolution):
-            image = image.resize((self.resolution, self.resolution), FILTERS[self.filter])
-        pixels = np.asarray(image)
+        pixels = np.asarray(self.window(image.size).cut(image, FILTERS[self.filter]))
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+    def window(self, size: tuple[int, int]) -> Window:
+        """Which part of an image of ``size`` (width, height) is served; its points go along."""
+        side = self.crop or (min(size) if self.resolution else None)
+        if side is None:
+            return Window(0, 0, *size, size)
+        return Window.central(size, side, self.resolution)
 
     def _to_mode(self, image: Image.Image, name: str) -> Image.Image:
         if image.mode not in GREY_MODES + COLOUR_MODES:
@@ -73,17 +76,6 @@ class Decoder:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         mode = "L" if channels == 1 else "RGB"
         return image if image.mode == mode else image.convert(mode)
-
-
-def centre_crop(image: Image.Image, side: int) -> Image.Image:
-    """Cut a square from the centre; black where the image does not reach.
-
-    Rounds an odd margin as torchvision's CenterCrop does, so that published sets have their pixels.
-    """
-    if image.size == (side, side):
-        return image
-    left, top = (round((n - side) / 2) if n >= side else -((side - n) // 2) for n in image.size)
-    return image.crop((left, top, left + side, top + side))
 
 
 def decoder_versions() -> str:

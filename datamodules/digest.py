@@ -1,9 +1,10 @@
 """What identifies data: hashes of what is served.
 
-The digest of a set in memory is a SHA-256 over its decoded images, labels and attributes, so it
-holds for exactly the pixels a network sees, from whatever files they came. The digest of a set too
-large to decode beforehand is a SHA-256 over the bytes of its files, its labels and the recipe that
-decodes them; it starts with another word, for it cannot vouch for the decoder.
+The digest of images in memory is a SHA-256 over their pixels, so it holds for exactly what a
+network sees, from whatever files they came. The digest of a set too large to decode beforehand is a
+SHA-256 over the bytes of its files and the recipe that decodes them; it starts with another word,
+for it cannot vouch for the decoder. What is known of the images (labels, points) has digests of its
+own: a set with other labels is the same set.
 
 Names, sizes and times of files identify nothing. They only serve to find again what was computed
 from large files (their decoded images, their digest), as make and git do: the time of a file
@@ -18,7 +19,6 @@ from pathlib import Path
 from torch import Tensor
 
 from saddlepoint.atomic import UnwritableError, write_text
-from saddlepoint.datamodules.source import EncodedImages, InMemory, Source
 from saddlepoint.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -27,27 +27,19 @@ log = logging.getLogger(__name__)
 CHEAP_TO_READ = 2**30
 
 
-def sha256_of(tensor: Tensor | None) -> str:
-    """SHA-256 over type, shape and elements of a tensor in row-major order; "" for None."""
-    if tensor is None:
-        return ""
+def sha256_of(tensor: Tensor) -> str:
+    """SHA-256 over type, shape and elements of a tensor in row-major order."""
     array = tensor.contiguous().numpy()
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
     digest.update(array.data)
     return digest.hexdigest()
 
 
-def digest_in_memory(samples: InMemory) -> str:
-    """Digest of a set in memory: ``sha256-`` and 64 hexadecimal digits."""
-    return "sha256-" + _join(samples.images_sha256 or sha256_of(samples.images), *_labels(samples))
-
-
-def digest_of_files(source: EncodedImages, cache_dir: Path | None) -> str:
-    """Digest of a set that is decoded on the way: ``files-sha256-`` and 64 hexadecimal digits.
+def digest_of_files(files: list[Path], recipe: str, cache_dir: Path | None) -> str:
+    """Digest of images decoded on the way: ``files-sha256-`` and 64 hexadecimal digits.
 
     Reading all files takes a while; the result is kept in ``cache_dir``.
     """
-    files = source.files()
     note = cache_dir / f"{_join(_stat(files))[:32]}.sha256" if cache_dir is not None else None
     content = note.read_text() if note is not None and note.is_file() else ""
     if len(content) != 64:
@@ -55,7 +47,7 @@ def digest_of_files(source: EncodedImages, cache_dir: Path | None) -> str:
         content = _join(*map(_sha256_of_file, files))
         if note is not None:
             _keep(note, content)
-    return "files-sha256-" + _join(content, source.recipe(), *_labels(source))
+    return "files-sha256-" + _join(content, recipe)
 
 
 def version_of_files(files: list[Path]) -> str:
@@ -63,10 +55,6 @@ def version_of_files(files: list[Path]) -> str:
     if sum(_stat_of(file).st_size for file in files) <= CHEAP_TO_READ:
         return _join(*map(_sha256_of_file, files))
     return _join(_stat(files))
-
-
-def _labels(source: Source) -> tuple[str, str]:
-    return sha256_of(source.labels), sha256_of(source.attributes)
 
 
 def _sha256_of_file(path: Path) -> str:

@@ -10,6 +10,7 @@ from saddlepoint.datamodules.archive import image_names, open_archive, read_labe
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.decode import Decoder
 from saddlepoint.datamodules.image_files import ImageFiles
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 
 
@@ -46,7 +47,7 @@ class Folder(DataModule):
         self.exclude = tuple(exclude)
         self.decoder = Decoder(resolution=resolution, channels=channels)
 
-    def load(self) -> ImageFiles:
+    def load(self) -> Source:
         """Find the images and their classes.
 
         Raises:
@@ -56,15 +57,10 @@ class Folder(DataModule):
             raise UserError("no images given: say datamodule.path=... (a folder, or a zip)")
         archive = open_archive(self.path)
         names = image_names(archive)
-        labels, classes = read_labels(archive, names)
+        label = read_labels(archive, names)
         for name in self.exclude:
             if name not in names:
                 raise UserError(f"datamodule.exclude names {name}, which is not in {self.path}")
-        kept = [i for i, name in enumerate(names) if name not in self.exclude]
-        return ImageFiles(
-            archive=archive,
-            names=[names[i] for i in kept],
-            labels=torch.tensor(labels)[kept],
-            classes=classes,
-            decoder=self.decoder,
-        )
+        kept = torch.tensor([i for i, name in enumerate(names) if name not in self.exclude])
+        images = ImageFiles(archive, [names[i] for i in kept], self.decoder)
+        return Source(image=images, **({} if label is None else {"label": label.only(kept)}))

@@ -9,23 +9,26 @@ import numpy as np
 
 from saddlepoint.datamodules.archive import Folder, Zip
 from saddlepoint.datamodules.decode import Decoder
-from saddlepoint.datamodules.source import EncodedImages
+from saddlepoint.datamodules.encoded import EncodedImages
 from saddlepoint.errors import UserError
 
 
-@dataclass(kw_only=True)
+@dataclass
 class ImageFiles(EncodedImages):
     """Images that lie in one archive, each under its name.
 
     Attributes:
         archive: where they lie.
-        names: their names, in the order of the labels.
+        members: their names, in the order of the items.
         decoder: how they are brought to one form; what it leaves open, the first image decides.
     """
 
     archive: Folder | Zip
-    names: list[str]
+    members: list[str]
     decoder: Decoder
+
+    def __len__(self) -> int:
+        return len(self.members)
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
@@ -52,19 +55,19 @@ class ImageFiles(EncodedImages):
 
     def files(self) -> list[Path]:
         """The image files, or the zip."""
-        return self.archive.files(self.names)
+        return self.archive.files(self.members)
 
     def recipe(self) -> str:
         """The settings of the decoder, and which images in which order."""
-        names = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+        names = hashlib.sha256("\n".join(self.members).encode()).hexdigest()
         return f"{replace(self.decoder, channels=self.shape[0])} of the images {names}"
 
     def _decode(self, index: int) -> np.ndarray:
-        name = self.names[index]
+        name = self.members[index]
         return self.decoder(self.archive.read(name), self.archive.describe(name))
 
     def _explain_difference(self, index: int, shape: tuple[int, ...]) -> str:
-        first, other = (self.archive.describe(self.names[i]) for i in (0, index))
+        first, other = (self.archive.describe(self.members[i]) for i in (0, index))
         if shape[0] != self.shape[0]:
             kinds = {1: "grey", 3: "coloured"}
             return (

@@ -11,8 +11,9 @@ from saddlepoint.datamodules.archive import Folder, image_names, read_labels
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.decode import Decoder
 from saddlepoint.datamodules.download import command
+from saddlepoint.datamodules.fields import Image, Label
 from saddlepoint.datamodules.image_files import ImageFiles
-from saddlepoint.datamodules.source import InMemory
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 
 CLASSES = 1000
@@ -39,7 +40,7 @@ class ImageNet32(DataModule):
             raise UserError(f"datamodule.split is {split!r}: imagenet32 has train and val")
         self.split = split
 
-    def load(self) -> InMemory | ImageFiles:
+    def load(self) -> Source:
         """Find the images in either form."""
         batches = sorted(self.root.glob(f"{self.split}_data*.npz"), key=_number)
         if batches:
@@ -49,14 +50,11 @@ class ImageNet32(DataModule):
             raise UserError(f"imagenet32 is not in {self.root}: {command(self.name, self.root)}")
         archive = Folder(folder)
         names = image_names(archive)
-        labels, classes = read_labels(archive, names)
-        return ImageFiles(
-            archive=archive,
-            names=names,
-            labels=torch.tensor(labels),
-            classes=classes,
-            decoder=Decoder(resolution=32, channels=3, crop=224, filter="bilinear"),
+        images = ImageFiles(
+            archive, names, Decoder(resolution=32, channels=3, crop=224, filter="bilinear")
         )
+        label = read_labels(archive, names)
+        return Source(image=images, **({} if label is None else {"label": label}))
 
 
 def _number(path: Path) -> int:
@@ -64,7 +62,7 @@ def _number(path: Path) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def _read_batches(paths: list[Path]) -> InMemory:
+def _read_batches(paths: list[Path]) -> Source:
     images, labels = [], []
     for path in paths:
         try:
@@ -73,8 +71,5 @@ def _read_batches(paths: list[Path]) -> InMemory:
                 labels.append(torch.from_numpy(batch["labels"].astype(np.int64)) - 1)
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} is corrupt ({error}): fetch it again") from error
-    return InMemory(
-        images=torch.cat(images),
-        labels=torch.cat(labels),
-        classes=tuple(map(str, range(1, CLASSES + 1))),
-    )
+    names = tuple(map(str, range(1, CLASSES + 1)))
+    return Source(image=Image(torch.cat(images)), label=Label(torch.cat(labels), names))

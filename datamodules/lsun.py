@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.decode import Decoder
 from saddlepoint.datamodules.download import command
-from saddlepoint.datamodules.source import EncodedImages
+from saddlepoint.datamodules.encoded import EncodedImages
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 
 
@@ -35,7 +35,7 @@ class LSUNBedroom(DataModule):
         self.path = self.root / f"bedroom_{split}_lmdb"
         self.decoder = Decoder(resolution=resolution, channels=3, crop=256, filter="bilinear")
 
-    def load(self) -> EncodedImages:
+    def load(self) -> Source:
         """List the images of the database."""
         if not (self.path / "data.mdb").is_file():
             raise UserError(f"there is no {self.path}: {command(self.name, self.root)}")
@@ -43,12 +43,7 @@ class LSUNBedroom(DataModule):
             keys = np.array(list(transaction.cursor().iternext(values=False)))
         if not len(keys):
             raise UserError(f"{self.path} holds no image: {command(self.name, self.root)}")
-        return _LSUNImages(
-            path=self.path,
-            keys=keys,
-            decoder=self.decoder,
-            labels=torch.zeros(len(keys), dtype=torch.int64),
-        )
+        return Source(image=_LSUNImages(self.path, keys, self.decoder))
 
 
 def _open(path: Path) -> Any:
@@ -62,13 +57,16 @@ def _open(path: Path) -> Any:
         raise UserError(f"{path} is corrupt ({error}): fetch it again") from error
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _LSUNImages(EncodedImages):
     """Not torchvision's reader: that leaves a file of keys in the current directory."""
 
     path: Path
     keys: np.ndarray
     decoder: Decoder
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
     @property
     def shape(self) -> tuple[int, int, int]:

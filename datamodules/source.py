@@ -1,110 +1,97 @@
 """What a data set consists of, before anyone asks in which order it is served."""
 
-import math
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from saddlepoint.datamodules.fields import Field, Index
+from saddlepoint.items import Items
 
-@dataclass(kw_only=True)
-class Source(ABC):
-    """Items by index, with their labels.
+#: Fields that are no annotation: what is annotated, and where it stands.
+UNANNOTATED = ("image", "index")
 
-    Attributes:
-        labels: (N,) int64 classes; zeros if the set has none.
-        classes: their names; empty if the set has none.
-        attributes: (N, A) uint8 of 0 and 1, or None.
-        attribute_names: their names.
+
+class Source(dict[str, Field]):
+    """Fields of ``count`` items by name: ``source.image`` is ``source["image"]``.
+
+    ``image`` is what is generated; ``index`` comes of itself. The names in use are those of
+    `saddlepoint.items.Items`.
+
+    Raises:
+        ValueError: the fields differ in length.
     """
 
-    labels: Tensor
-    classes: tuple[str, ...] = ()
-    attributes: Tensor | None = None
-    attribute_names: tuple[str, ...] = ()
+    def __init__(self, **fields: Field) -> None:
+        super().__init__(fields)
+        self["index"] = Index(self.count)
+        lengths = {name: len(field) for name, field in self.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"fields of one data set differ in length: {lengths}")
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def __getattr__(self, name: str) -> Field:
+        """A field.
+
+        Raises:
+            AttributeError: there is none of this name.
+        """
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no field '{name}' among {', '.join(self)}") from None
 
     @property
-    @abstractmethod
-    def shape(self) -> tuple[int, ...]:
-        """(C, H, W) of an image, (2,) of a point."""
+    def count(self) -> int:
+        """Number of items."""
+        return len(self["image"])
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether no field has to be fetched."""
+        return all(field.in_memory for field in self.values())
 
     @property
     def num_bytes(self) -> int:
-        """Bytes that the decoded images take."""
-        return len(self) * math.prod(self.shape)
+        """Bytes that all fields take in memory."""
+        return sum(field.num_bytes for field in self.values())
 
-    @abstractmethod
-    def read(self, indices: Tensor) -> Tensor:
-        """Items (B, *shape) at ``indices`` (B,)."""
+    def names(self, field: str) -> tuple[str, ...]:
+        """Names that a field has for what it holds; none where there is no such field."""
+        return self[field].names if field in self else ()
 
+    def read(self, items: Tensor) -> Items:
+        """Stored form of ``items`` (n,)."""
+        return Items({name: field.read(items) for name, field in self.items()})
 
-@dataclass(kw_only=True)
-class InMemory(Source):
-    """Items in memory.
+    def finish(self, stored: Items, flips: Tensor | None = None) -> Items:
+        """What networks get: mirrored where ``flips`` (n,) is not 0, scaled, in the served types.
 
-    Attributes:
-        images: (N, C, H, W) uint8, or (N, 2) float32 points.
-        images_sha256: SHA-256 of their bytes, where it is known already.
-    """
-
-    images: Tensor
-    images_sha256: str | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(C, H, W) of an image, (2,) of a point."""
-        return tuple(self.images.shape[1:])
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes that the items take."""
-        return self.images.nbytes
-
-    def read(self, indices: Tensor) -> Tensor:
-        """Items (B, *shape) at ``indices`` (B,)."""
-        return self.images[indices]
-
-
-class EncodedImages(Source):
-    """Images in files, decoded one at a time."""
-
-    @abstractmethod
-    def read_image(self, index: int) -> np.ndarray:
-        """Decode one image to (C, H, W) uint8.
-
-        Raises:
-            UserError: the file is missing or corrupt, or its image unlike the others.
+        Everything happens where ``stored`` lies, without a copy from the host or a wait.
         """
+        served = Items()
+        for name, field in self.items():
+            values = stored[name]
+            if flips is not None and (mirrored := field.mirrored(values)) is not values:
+                flipped = flips.bool().view(-1, *[1] * (values.ndim - 1))
+                values = torch.where(flipped, mirrored, values)
+            served[name] = field.served(values)
+        return served
 
-    @property
-    def is_uniform(self) -> bool:
-        """Whether all images are known to have the same form before any is decoded."""
-        return True
+    def only(self, items: Tensor) -> "Source":
+        """A data set of some items, whose positions are counted anew."""
+        return self._mapped(lambda field: field.only(items))
 
-    def verify(self) -> None:  # noqa: B027 - most formats show their damage when read
-        """Check the files as a whole; called once, before all images are decoded.
+    def to(self, device: torch.device) -> "Source":
+        """All fields on a device."""
+        return self._mapped(lambda field: field.to(device))
 
-        Raises:
-            UserError: a file is corrupt; names it.
-        """
+    def replaced(self, **fields: Field | None) -> "Source":
+        """Some fields added or exchanged; None takes one away."""
+        fields = {**self, **fields}
+        del fields["index"]
+        return Source(**{name: field for name, field in fields.items() if field is not None})
 
-    @abstractmethod
-    def files(self) -> list[Path]:
-        """The files that the images are read from."""
-
-    @abstractmethod
-    def recipe(self) -> str:
-        """How the images are made from the files: which, crop, resize, channels."""
-
-    def read(self, indices: Tensor) -> Tensor:
-        """Images (B, C, H, W) at ``indices`` (B,)."""
-        images = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
-        for image, index in zip(images.numpy(), indices.tolist(), strict=True):
-            image[...] = self.read_image(index)
-        return images
+    def _mapped(self, change: Callable[[Field], Field]) -> "Source":
+        return self.replaced(
+            **{name: change(field) for name, field in self.items() if name != "index"}
+        )

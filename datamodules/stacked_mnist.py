@@ -9,7 +9,8 @@ from torchvision import datasets
 
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.download import explain_unreadable
-from saddlepoint.datamodules.source import InMemory
+from saddlepoint.datamodules.fields import Image, Label
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 from saddlepoint.randomness import keyed_generator
 
@@ -44,18 +45,18 @@ class StackedMNIST(DataModule):
         self.num_items = num_items
         self.data_seed = data_seed
 
-    def load(self) -> InMemory:
+    def load(self) -> Source:
         """Stack the digits."""
         digits = self.digits()
         generator = keyed_generator("stacked_mnist", self.data_seed)
-        drawn = torch.randint(len(digits), (self.num_items, 3), generator=generator)
-        return InMemory(
-            images=digits.images.squeeze(1)[drawn],
-            labels=digits.labels[drawn] @ torch.tensor([100, 10, 1]),
-            classes=tuple(f"{number:03d}" for number in range(1000)),
+        drawn = torch.randint(digits.count, (self.num_items, 3), generator=generator)
+        numbers = digits.label.values[drawn] @ torch.tensor([100, 10, 1])
+        return Source(
+            image=Image(digits.image.values.squeeze(1)[drawn]),
+            label=Label(numbers, [f"{number:03d}" for number in range(1000)]),
         )
 
-    def digits(self) -> InMemory:
+    def digits(self) -> Source:
         """What the channels are made of: images (N, 1, H, W) of one digit, which is the class.
 
         A classifier of the 1,000 classes need only tell these.
@@ -67,8 +68,5 @@ class StackedMNIST(DataModule):
             files = [(raw / file.removesuffix(".gz"), None) for file, _ in datasets.MNIST.resources]
             raise explain_unreadable(self.name, self.root, files) from error
         margin = (self.resolution - 28) // 2
-        return InMemory(
-            images=pad(digits.data, 4 * (margin,)).unsqueeze(1),
-            labels=digits.targets,
-            classes=tuple("0123456789"),
-        )
+        images = pad(digits.data, 4 * (margin,)).unsqueeze(1)
+        return Source(image=Image(images), label=Label(digits.targets, tuple("0123456789")))

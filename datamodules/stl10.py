@@ -13,7 +13,9 @@ from torchvision.datasets.utils import check_integrity
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.decode import Decoder
 from saddlepoint.datamodules.download import explain_unreadable
-from saddlepoint.datamodules.source import EncodedImages
+from saddlepoint.datamodules.encoded import EncodedImages
+from saddlepoint.datamodules.fields import Label
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 
 BYTES_PER_IMAGE = 3 * 96 * 96
@@ -44,30 +46,37 @@ class STL10(DataModule):
         self.split = split
         self.decoder = Decoder(resolution=resolution, channels=3, filter="bilinear")
 
-    def load(self) -> EncodedImages:
+    def load(self) -> Source:
         """Find the images of the split."""
+        return self._find(self.split)
+
+    def load_held_out(self) -> tuple[str, Source] | None:
+        """The 8,000 test images, unless they are trained on."""
+        return None if self.split == "test" else ("test", self._find("test"))
+
+    def _find(self, split: str) -> Source:
         folder = self.root / datasets.STL10.base_folder
-        images, labels = folder / f"{self.split}_X.bin", folder / f"{self.split}_y.bin"
-        labelled = self.split != "unlabeled"
+        images, labels = folder / f"{split}_X.bin", folder / f"{split}_y.bin"
         names = folder / datasets.STL10.class_names_file
-        for file in (images, labels, names) if labelled else (images,):
+        for file in (images,) if split == "unlabeled" else (images, labels, names):
             if not file.is_file():
                 raise explain_unreadable(self.name, self.root, [(file, None)])
         count = images.stat().st_size // BYTES_PER_IMAGE
-        return _STL10Images(
-            path=images,
-            decoder=self.decoder,
-            labels=torch.from_numpy(np.fromfile(labels, np.uint8).astype(np.int64) - 1)
-            if labelled
-            else torch.zeros(count, dtype=torch.int64),
-            classes=tuple(names.read_text().split()) if labelled else (),
-        )
+        source = Source(image=_STL10Images(images, count, self.decoder))
+        if split == "unlabeled":
+            return source
+        classes = torch.from_numpy(np.fromfile(labels, np.uint8).astype(np.int64) - 1)
+        return source.replaced(label=Label(classes, names.read_text().split()))
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _STL10Images(EncodedImages):
     path: Path
+    count: int
     decoder: Decoder
+
+    def __len__(self) -> int:
+        return self.count
 
     @property
     def shape(self) -> tuple[int, int, int]:

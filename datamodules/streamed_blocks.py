@@ -6,14 +6,12 @@ from typing import Any
 import torch
 
 from saddlepoint.datamodules.order import Order, Plan
-from saddlepoint.datamodules.resident_blocks import finish
 from saddlepoint.datamodules.source import Source
 from saddlepoint.datamodules.workers import stream
-from saddlepoint.items import Items
 
 
 class StreamedBlocks:
-    """One block for each iteration, read and decoded by workers, flipped and scaled on the device.
+    """One block for each iteration, read and decoded by workers, mirrored and scaled on the device.
 
     A worker makes whole blocks, and a block is a function of its iteration: their content and order
     do not depend on the number of workers.
@@ -28,7 +26,7 @@ class StreamedBlocks:
     def __init__(self, source: Source, plan: Plan, num_workers: int, device: torch.device) -> None:
         self.source = source
         self.plan = plan
-        self.order = Order(plan, len(source))
+        self.order = Order(plan, source.count)
         self.num_workers = num_workers
         self.device = device
 
@@ -39,16 +37,11 @@ class StreamedBlocks:
         return stream(self._block, len(self), self.num_workers, self.device.type == "cuda")
 
     def on_device(self, block: dict[str, Any]) -> dict[str, Any]:
-        """Flip and scale the reals of one iteration."""
-        return {**block, "reals": finish(block["reals"], block.pop("flips", None))}
+        """Mirror and scale the reals of one iteration."""
+        return {**block, "reals": self.source.finish(block["reals"], block.pop("flips", None))}
 
     def _block(self, k: int) -> dict[str, Any]:
         iteration = self.plan.start + k
         items, flips = self.order.block(iteration)
-        reals = Items(image=self.source.read(items), label=self.source.labels[items])
-        if self.source.attributes is not None:
-            reals["attributes"] = self.source.attributes[items]
-        block = {"iteration": iteration, "reals": reals}
-        if self.plan.flip:
-            block["flips"] = flips
-        return block
+        block = {"iteration": iteration, "reals": self.source.read(items)}
+        return {**block, "flips": flips} if self.plan.flip else block

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from saddlepoint.datamodules.base import DataModule
-from saddlepoint.datamodules.source import InMemory
+from saddlepoint.datamodules.fields import Label, Vector
+from saddlepoint.datamodules.source import Source
 from saddlepoint.randomness import keyed_generator
 
 
@@ -26,6 +27,8 @@ class Points(DataModule):
     """
 
     dataset_name: ClassVar[str]
+    protocol = "points"
+    extractor = "raw"
 
     def __init__(
         self, *, num_items: int = 100_000, std: float, data_seed: int = 0, **settings: Any
@@ -50,13 +53,15 @@ class Points(DataModule):
         """Standard deviation of the noise in the points served."""
         return self.std * self.scale
 
-    def _samples(self, noiseless: Tensor, generator: torch.Generator, **labels: Any) -> InMemory:
+    def _noisy(self, noiseless: Tensor, generator: torch.Generator) -> Vector:
         noise = self.std * torch.randn(noiseless.shape, generator=generator)
-        return InMemory(images=(noiseless + noise) * self.scale, **labels)
+        return Vector((noiseless + noise) * self.scale)
 
 
 class Gaussians(Points):
     """An equal mixture of Gaussians; the class of a point is its mode."""
+
+    protocol = "modes"
 
     @abstractmethod
     def centres(self) -> Tensor:
@@ -72,13 +77,13 @@ class Gaussians(Points):
         """Means of the modes in the points served, (K, 2)."""
         return self.centres() * self.scale
 
-    def load(self) -> InMemory:
+    def load(self) -> Source:
         """Draw the points."""
         generator = keyed_generator(self.name, self.data_seed)
         centres = self.centres()
         labels = torch.randint(len(centres), (self.num_items,), generator=generator)
-        classes = tuple(map(str, range(len(centres))))
-        return self._samples(centres[labels], generator, labels=labels, classes=classes)
+        points = self._noisy(centres[labels], generator)
+        return Source(image=points, label=Label(labels, tuple(map(str, range(len(centres))))))
 
 
 class Gaussians8(Gaussians):
@@ -122,10 +127,9 @@ class SwissRoll(Points):
         """Largest radius."""
         return 4.5 * math.pi
 
-    def load(self) -> InMemory:
+    def load(self) -> Source:
         """Draw the points."""
         generator = keyed_generator(self.name, self.data_seed)
         t = math.pi * (1.5 + 3 * torch.rand(self.num_items, generator=generator))
         roll = t[:, None] * torch.stack((t.cos(), t.sin()), dim=1)
-        labels = torch.zeros(self.num_items, dtype=torch.int64)
-        return self._samples(roll, generator, labels=labels)
+        return Source(image=self._noisy(roll, generator))

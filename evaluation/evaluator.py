@@ -309,7 +309,8 @@ class Evaluator:
             order = torch.randperm(len(chosen), generator=generator)
             chosen = order[: self.protocol.num_real].sort().values
         for items in data.real_batches(self.batch_size, chosen[mine.start : mine.stop]):
-            yield items.image.to(self.device, non_blocking=True), items.label.to(self.device)
+            labels = items.get("label", torch.zeros(items.count, dtype=torch.int64))
+            yield items.image.to(self.device, non_blocking=True), labels.to(self.device)
 
     # Both sides -------------------------------------------------------------------------------
 

@@ -106,7 +106,8 @@ class GivenFakes:
             order = torch.randperm(self.count, generator=keyed_generator(seed, "given images"))
         chosen = order[positions.start : positions.stop]
         for items in self.data.real_batches(batch_size, chosen):
-            yield items.image, self._classes[items.label]
+            labels = items.get("label", torch.zeros(items.count, dtype=torch.int64))
+            yield items.image, self._classes[labels]
 
 
 @contextlib.contextmanager

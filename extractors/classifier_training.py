@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.pixels import flip_where, to_float
-from saddlepoint.datamodules.source import InMemory, Source
+from saddlepoint.datamodules.source import Source
 from saddlepoint.datamodules.workers import stream
 from saddlepoint.errors import UserError
 from saddlepoint.extractors.small_resnet import Outputs
@@ -98,8 +98,8 @@ class Lesson:
         self.stacked = hasattr(data, "digits")
         self.source: Source = data.digits() if self.stacked else data.source
         self.shape = spec.shape
-        self.num_workers = 0 if isinstance(self.source, InMemory) else data.num_workers
-        order = torch.randperm(len(self.source), generator=keyed_generator(options.seed, "split"))
+        self.num_workers = 0 if self.source.in_memory else data.num_workers
+        order = torch.randperm(self.source.count, generator=keyed_generator(options.seed, "split"))
         held_out = round(options.held_out * len(order))
         self.test, self.training = order[:held_out], order[held_out:]
         if min(len(self.test), len(self.training)) < 2:
@@ -114,10 +114,11 @@ class Lesson:
 
     def architecture(self, width: int) -> dict[str, Any]:
         """Arguments of `build_classifier`."""
+        classes = self.source.names("label")
         return {
             "shape": list(self.shape),
-            "num_classes": len(self.source.classes) if len(self.source.classes) > 1 else 0,
-            "num_attributes": len(self.source.attribute_names),
+            "num_classes": len(classes) if len(classes) > 1 else 0,
+            "num_attributes": len(self.source.names("attributes")),
             "width": width,
             "stacked": self.stacked,
         }
@@ -132,13 +133,14 @@ class Lesson:
         if not self.stacked:
             yield from self.batches(self.test, size)
             return
-        channels, classes = self.shape[0], len(self.source.classes)
+        channels, classes = self.shape[0], len(self.source.names("label"))
         generator = keyed_generator("stacks")
         drawn = torch.randint(len(self.test), (len(self.test), channels), generator=generator)
         places = classes ** torch.arange(channels - 1, -1, -1)
         for rows in self.test[drawn].split(size):
-            images = self.source.read(rows.flatten()).unflatten(0, rows.shape).squeeze(2)
-            yield images, self.source.labels[rows] @ places, None
+            digits = self.source.read(rows.flatten())
+            images = digits.image.unflatten(0, rows.shape).squeeze(2)
+            yield images, digits.label.view(rows.shape) @ places, None
 
 
 def train_classifier(lesson: Lesson, options: TrainingOptions, console: Console) -> nn.Module:
@@ -206,7 +208,7 @@ def accuracy(network: nn.Module, lesson: Lesson, batch_size: int = 500) -> dict[
             tasks = {} if told.classes is None else {"class": told.classes.argmax(1) == labels}
             if attributes is not None:
                 hits = (told.attributes > 0) == (attributes > 0)
-                tasks |= dict(zip(lesson.source.attribute_names, hits.unbind(1), strict=True))
+                tasks |= dict(zip(lesson.source.names("attributes"), hits.unbind(1), strict=True))
             for task, hit in tasks.items():
                 right[task] = right.get(task, 0) + hit.sum().item() / len(lesson.test)
     return right
@@ -250,9 +252,9 @@ def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
 def _batch(
     source: Source, indices: Tensor, size: int, k: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    items = indices[k * size : (k + 1) * size]
-    attributes = None if source.attributes is None else source.attributes[items]
-    return source.read(items), source.labels[items], attributes
+    items = source.read(indices[k * size : (k + 1) * size])
+    labels = items.get("label", torch.zeros(items.count, dtype=torch.int64))
+    return items.image, labels, items.get("attributes")
 
 
 def _to(device: torch.device, batch: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:

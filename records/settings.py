@@ -8,8 +8,14 @@ HARMLESS = (
     *("trainer", "logger", "monitor", "protocol", "keep_best", "output_dir", "data_dir"),
     *("run_name", "ckpt", "debug", "allow_changes", "gan.log_every"),
     *("sample_every", "score_every", "checkpoint_every"),
-    *("datamodule.root", "datamodule.path", "datamodule.resident", "datamodule.resident_mb"),
-    *("datamodule.num_workers", "datamodule.cache_dir"),
+    # Where data lie, not what they are.
+    *(
+        f"{data}.{setting}"
+        for data in ("datamodule", "datamodule.of")
+        for setting in (
+            *("root", "path", "file", "resident", "resident_mb", "num_workers", "cache_dir"),
+        )
+    ),
     # The project's own; one of a user's may alter the game.
     *("callbacks.scores", "callbacks.sample_grids", "callbacks.best_checkpoints"),
     *("callbacks.last_checkpoint", "callbacks.final_scores", "callbacks.status_line"),

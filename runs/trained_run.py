@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.spec import DataSpec
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.records.record import FILE_NAME, UNKNOWN_ORIGIN
@@ -144,7 +145,4 @@ class TrainedRun:
 
     def was_trained_on(self, data: DataModule) -> bool:
         """Whether images and, where the checkpoint knows them, annotations are the run's."""
-        then, now = self.content["data"], data.spec
-        annotations = then.get("annotations")
-        same = annotations is None or annotations == getattr(now, "annotations", annotations)
-        return then["digest"] == now.digest and same
+        return data.spec.describes_same_data(DataSpec.from_plain(self.content["data"]))

@@ -34,7 +34,7 @@ def faces():
 @pytest.fixture(scope="module")
 def halves(faces):
     """Indices of two sets without a face in common."""
-    order = torch.randperm(len(faces), generator=keyed_generator("halves"))
+    order = torch.randperm(faces.count, generator=keyed_generator("halves"))
     return order[:COUNT], order[COUNT : 2 * COUNT]
 
 
@@ -48,7 +48,7 @@ def distance(network, faces, halves):
             result.update(network(batch))
         return result
 
-    reference = statistics(to_float(faces.images[halves[0]]))
+    reference = statistics(to_float(faces.image.values[halves[0]]))
     return lambda images: frechet_distance(reference, statistics(images))
 
 
@@ -65,20 +65,22 @@ def test_features(network):
 def test_accuracy_is_the_recorded_one(network, faces):
     recorded = json.loads(WEIGHTS.with_suffix(".json").read_text())
     assert set(recorded) == {"hair_colour", *ATTRIBUTES}
-    images = to_float(faces.images[:1000])
+    images = to_float(faces.image.values[:1000])
     classes, binary = network.outputs(images)
-    right = ((binary > 0) == (faces.attributes[:1000] > 0)).float().mean(0)
+    right = ((binary > 0) == (faces.attributes.values[:1000] > 0)).float().mean(0)
     # Most of these faces were trained on, so they are told at least as well, up to chance.
-    share = (classes.argmax(1) == faces.labels[:1000]).float().mean()
+    share = (classes.argmax(1) == faces.label.values[:1000]).float().mean()
     assert share > recorded["hair_colour"] - 0.03
     for name, share in zip(ATTRIBUTES, right.tolist(), strict=True):
         assert share > recorded[name] - 0.04
 
 
 def test_two_halves_of_the_faces_are_near(distance, faces, halves):
-    near = distance(to_float(faces.images[halves[1]]))
+    near = distance(to_float(faces.image.values[halves[1]]))
     assert near < 0.02 * distance(torch.rand(COUNT, 3, 32, 32) * 2 - 1)
-    assert near < 0.02 * distance(to_float(faces.images[halves[1][:1]]).expand(COUNT, -1, -1, -1))
+    assert near < 0.02 * distance(
+        to_float(faces.image.values[halves[1][:1]]).expand(COUNT, -1, -1, -1)
+    )
 
 
 def blurred(images, sigma):
@@ -90,21 +92,21 @@ def blurred(images, sigma):
 
 
 def test_grows_with_blur(distance, faces, halves):
-    images = to_float(faces.images[halves[1]])
+    images = to_float(faces.image.values[halves[1]])
     values = [distance(images)] + [distance(blurred(images, s)) for s in (0.5, 1, 2)]
     assert all(2 * a < b for a, b in zip(values, values[1:], strict=False))
 
 
 def test_grows_with_noise(distance, faces, halves):
-    images = to_float(faces.images[halves[1]])
+    images = to_float(faces.image.values[halves[1]])
     noise = torch.randn(images.shape, generator=keyed_generator("noise"))
     values = [distance(images + level * noise) for level in (0, 0.1, 0.2, 0.4)]
     assert all(1.2 * a < b for a, b in zip(values, values[1:], strict=False))
 
 
 def test_grows_as_faces_are_lost(distance, faces, halves):
-    images = to_float(faces.images[halves[1]])
-    labels = faces.labels[halves[1]]
+    images = to_float(faces.image.values[halves[1]])
+    labels = faces.label.values[halves[1]]
     kept = [images[labels < most] for most in range(len(CLASSES), 0, -1)]
     values = [distance(k) for k in kept]
     assert all(a < b for a, b in zip(values, values[1:], strict=False))
@@ -113,8 +115,8 @@ def test_grows_as_faces_are_lost(distance, faces, halves):
 
 @pytest.mark.parametrize("name", ["glasses", "beard", "long_hair", "dark_skin"])
 def test_notices_a_lost_attribute(name, distance, faces, halves):
-    images = to_float(faces.images[halves[1]])
-    has = faces.attributes[halves[1], ATTRIBUTES.index(name)].bool()
+    images = to_float(faces.image.values[halves[1]])
+    has = faces.attributes.values[halves[1], ATTRIBUTES.index(name)].bool()
     # As many faces, drawn with no regard to the attribute.
     alike = distance(images[torch.arange(len(images)) < (~has).sum()])
     assert distance(images[~has]) > 2 * alike

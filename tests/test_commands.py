@@ -70,7 +70,8 @@ def test_train(words, outputs):
         return
     # The data are not here: the run says what is missing before it writes anything.
     OmegaConf.to_container(config, resolve=True)
-    with pytest.raises(UserError, match=f"{config.datamodule.get('path') or 'nowhere'}"):
+    file = config.datamodule.get("path") or config.datamodule.get("file")
+    with pytest.raises(UserError, match=file or "nowhere"):
         train_here([*overrides, "data_dir=nowhere"])
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 from torchvision.transforms.functional import center_crop
 
 import saddlepoint.datamodules.base
-from saddlepoint.datamodules.decode import Decoder, centre_crop
+from saddlepoint.datamodules.decode import Decoder
+from saddlepoint.datamodules.window import Window
 from saddlepoint.errors import UserError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -27,8 +28,8 @@ def test_flat_folder(tmp_path):
     assert data.spec.shape == (3, 8, 8) and data.spec.num_items == 5
     assert data.spec.num_classes == 0 and data.spec.name == tmp_path.name
     expected = torch.stack([pixels_of(image) for image in files.values()])
-    assert torch.equal(data.source.images, expected)
-    assert data.source.labels.tolist() == [0] * 5
+    assert torch.equal(data.source.image.values, expected)
+    assert "label" not in data.source
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
@@ -37,8 +38,8 @@ def test_folder_per_class(tmp_path, kind):
     files["cat/a/3.PNG"] = picture(3)
     data = load(put(tmp_path / "x", files) if kind == "folder" else put_zip(tmp_path / "x", files))
     assert data.spec.classes == ("cat", "dog")
-    assert data.source.labels.tolist() == [0, 0, 1]
-    assert torch.equal(data.source.images[2], pixels_of(files["dog/1.png"]))
+    assert data.source.label.values.tolist() == [0, 0, 1]
+    assert torch.equal(data.source.image.values[2], pixels_of(files["dog/1.png"]))
 
 
 def test_one_folder_is_no_class(tmp_path):
@@ -55,7 +56,7 @@ def test_labels_from_json(tmp_path, kind):
     }
     data = load(put(tmp_path / "x", files) if kind == "folder" else put_zip(tmp_path / "x", files))
     assert data.spec.classes == ("x", "y", "z")
-    assert data.source.labels.tolist() == [0, 2]
+    assert data.source.label.values.tolist() == [0, 2]
 
 
 def test_json_without_class_names_or_without_labels(tmp_path):
@@ -69,7 +70,7 @@ def test_json_without_class_names_or_without_labels(tmp_path):
 def test_excluded_images(tmp_path):
     files = {"a/1.png": picture(1), "b/2.png": b"broken", "b/3.png": picture(3)}
     data = load(put(tmp_path, files), exclude=["b/2.png"])
-    assert data.spec.num_items == 2 and data.source.labels.tolist() == [0, 1]
+    assert data.spec.num_items == 2 and data.source.label.values.tolist() == [0, 1]
     with pytest.raises(UserError, match="names c.png, which is not in"):
         _ = load(tmp_path, exclude=["c.png"]).spec
 
@@ -81,7 +82,7 @@ def test_grey_images_keep_one_channel_unless_told(tmp_path):
     put(tmp_path, {"1.png": picture(1, mode="L"), "2.png": picture(2, mode="L")})
     grey, colour = load(tmp_path), load(tmp_path, channels=3)
     assert grey.spec.shape == (1, 8, 8) and colour.spec.shape == (3, 8, 8)
-    assert torch.equal(grey.source.images.expand(-1, 3, -1, -1), colour.source.images)
+    assert torch.equal(grey.source.image.values.expand(-1, 3, -1, -1), colour.source.image.values)
     put(tmp_path, {"3.png": picture(3)})
     assert load(tmp_path, channels=1).spec.shape == (1, 8, 8)
 
@@ -123,15 +124,16 @@ def test_resolution_crops_the_largest_square_and_resizes(tmp_path):
     data = load(tmp_path, resolution=6)
     assert data.spec.shape == (3, 6, 6)
     expected = wide.crop((5, 0, 15, 10)).resize((6, 6), Image.Resampling.LANCZOS)
-    assert torch.equal(data.source.images[0], pixels_of(expected))
+    assert torch.equal(data.source.image.values[0], pixels_of(expected))
     expected = tall.crop((0, 3, 12, 15)).resize((6, 6), Image.Resampling.LANCZOS)
-    assert torch.equal(data.source.images[1], pixels_of(expected))
+    assert torch.equal(data.source.image.values[1], pixels_of(expected))
 
 
 @pytest.mark.parametrize("size", [(9, 12), (7, 3), (5, 9), (4, 5), (8, 8), (1, 20)])
 def test_centre_crop_agrees_with_torchvision(size):
     for side in (4, 5, 8, 9):
-        ours, theirs = centre_crop(picture(size=size), side), center_crop(picture(size=size), side)
+        ours = Window.central(size, side).cut(picture(size=size), Image.Resampling.LANCZOS)
+        theirs = center_crop(picture(size=size), side)
         assert torch.equal(pixels_of(ours), pixels_of(theirs)), side
 
 
@@ -234,32 +236,36 @@ def shared(name):
 
 def some(source, count=400):
     """Images from all over a set."""
-    return source.read(torch.linspace(0, len(source) - 1, count).long())
+    return source.image.read(torch.linspace(0, source.count - 1, count).long())
 
 
 def test_omniglot():
     source = load(shared("omniglot_small.zip")).load()
-    assert (source.shape, len(source), len(source.classes)) == ((1, 105, 105), 4840, 242)
-    assert source.labels.bincount().tolist() == [20] * 242
+    assert (source.image.shape, source.count, len(source.names("label"))) == (
+        (1, 105, 105),
+        4840,
+        242,
+    )
+    assert source.label.values.bincount().tolist() == [20] * 242
     assert some(source).unique().tolist() == [0, 255]
 
 
 def test_smile_faces():
     path = shared("smile_faces_64.zip")
     source = load(path).load()
-    corrupt = source.names.index("not_smiling/9999.jpg")
+    corrupt = source.image.members.index("not_smiling/9999.jpg")
     with pytest.raises(UserError, match=r"9999.jpg in .* is corrupt .*truncated.*exclude"):
-        source.read_image(corrupt)
+        source.image.read_image(corrupt)
     source = load(path, exclude=["not_smiling/9999.jpg"]).load()
-    assert source.shape == (1, 64, 64) and source.classes == ("not_smiling", "smiling")
-    assert source.labels.bincount().tolist() == [9474, 3690]
+    assert source.image.shape == (1, 64, 64) and source.label.names == ("not_smiling", "smiling")
+    assert source.label.values.bincount().tolist() == [9474, 3690]
     assert 30 < some(source).float().std() < 90
 
 
 def test_cifar10_jpeg():
     source = load(shared("cifar10_jpeg_train.zip")).load()
-    assert source.shape == (3, 32, 32) and len(source.classes) == 10
-    assert source.labels.bincount().tolist() == [5000] * 10
+    assert source.image.shape == (3, 32, 32) and len(source.label.names) == 10
+    assert source.label.values.bincount().tolist() == [5000] * 10
     # The channel means of CIFAR-10's training images are known: 0.4914, 0.4822, 0.4465.
     means = some(source, 2000).float().mean(dim=(0, 2, 3)) / 255
     assert torch.allclose(means, torch.tensor([0.4914, 0.4822, 0.4465]), atol=0.01)

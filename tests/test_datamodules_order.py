@@ -7,9 +7,10 @@ import pytorch_lightning as pl
 import torch
 
 from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.fields import Attributes, Image, Label
 from saddlepoint.datamodules.order import Order, Plan, epoch_flips, epoch_permutation, share_of_rank
 from saddlepoint.datamodules.pixels import to_float, to_uint8
-from saddlepoint.datamodules.source import InMemory
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 
 ITEMS = 50
@@ -25,12 +26,10 @@ class Numbered(DataModule):
         numbers = torch.arange(ITEMS)
         images = numbers.to(torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, 4, 4)
         images[..., 0] = 255
-        return InMemory(
-            images=images,
-            labels=numbers % 10,
-            classes=tuple("0123456789"),
-            attributes=(numbers % 2).view(-1, 1).to(torch.uint8),
-            attribute_names=("odd",),
+        return Source(
+            image=Image(images),
+            label=Label(numbers % 10, tuple("0123456789")),
+            attributes=Attributes((numbers % 2).view(-1, 1).to(torch.uint8), ("odd",)),
         )
 
 
@@ -111,7 +110,7 @@ def test_ranks_together_see_what_one_sees(settings, world_size):
     alone = blocks_of(flip=True, **settings)
     ranks = [blocks_of(rank, world_size, flip=True, **settings) for rank in range(world_size)]
     for i, block in enumerate(alone):
-        for key in ("image", "label", "attributes"):
+        for key in ("image", "label", "attributes", "index"):
             # Batch by batch, the ranks' slices lie one behind the other.
             slices = [rank[i][key].view(2, 8 // world_size, -1) for rank in ranks]
             assert torch.equal(torch.cat(slices, dim=1).flatten(0, 1), block[key].view(16, -1))
@@ -136,6 +135,7 @@ def test_labels_attributes_and_range_follow_the_images():
     for block in blocks_of():
         items = items_of(block)
         assert torch.equal(block["label"], items % 10)
+        assert torch.equal(block["index"], items) and block["index"].dtype == torch.int64
         assert torch.equal(block["attributes"], (items % 2).float().view(-1, 1))
         assert block["image"].dtype == torch.float32
         assert torch.equal(block["image"][:, 0, 0, 1], items / 127.5 - 1)
@@ -159,7 +159,7 @@ def test_flips_are_keyed_and_mirror_half_of_the_images():
 
 
 def test_size_decides_unless_told_otherwise():
-    size_mb = ITEMS * 48 / 2**20
+    size_mb = ITEMS * (48 + 8 + 1) / 2**20  # image, label, attribute
     assert Numbered(resident_mb=size_mb).is_resident
     assert not Numbered(resident_mb=size_mb * 0.99).is_resident
     assert Numbered(resident=True, resident_mb=0).is_resident
@@ -170,9 +170,10 @@ def test_real_batches_for_evaluation():
     data = Numbered(flip=True)
     batches = list(data.real_batches(16))
     assert [items.count for items in batches] == [16, 16, 16, 2]
-    assert torch.equal(torch.cat([items.image for items in batches]), data.source.images)
+    assert torch.equal(torch.cat([items.image for items in batches]), data.source.image.values)
     (items,) = data.real_batches(16, indices=[7, 3, 7])
     assert items.image[:, 0, 0, 1].tolist() == [7, 3, 7] and items.label.tolist() == [7, 3, 7]
+    assert items.index.tolist() == [7, 3, 7] and items.attributes.tolist() == [[1], [1], [1]]
     assert items.image.dtype == torch.uint8
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import CenterCrop, Resize
+from train_cli import composed
 
 import saddlepoint.datamodules.base
 from saddlepoint.datamodules import download
@@ -73,14 +73,27 @@ def test_cifar(cifar):
     data = CIFAR10(cifar)
     assert data.spec.name == "cifar10" and data.spec.shape == (3, 32, 32)
     assert data.spec.num_items == 20 and data.spec.num_classes == 10
-    assert data.spec.classes[1] == "class 1" and data.source.labels.tolist()[:5] == [0, 9, 0, 1, 1]
-    assert np.array_equal(data.source.images[4:8].numpy().reshape(4, -1), noise(4, 3072, seed=1))
+    assert data.spec.classes[1] == "class 1" and data.source.label.values.tolist()[:5] == [
+        0,
+        9,
+        0,
+        1,
+        1,
+    ]
+    assert np.array_equal(
+        data.source.image.values[4:8].numpy().reshape(4, -1), noise(4, 3072, seed=1)
+    )
     assert CIFAR10(cifar, split="test").spec.num_items == 4
     assert CIFAR10(cifar, split="test").spec.digest != data.spec.digest
     assert CIFAR10(cifar).spec == data.spec
+    held_out = data.held_out
+    assert (held_out.name, held_out.spec) == ("test", CIFAR10(cifar, split="test").spec)
+    assert CIFAR10(cifar, split="test").held_out is None
+    share = CIFAR10(cifar, held_out=0.5)
+    assert (share.held_out.name, share.spec.num_items) == ("held_out", 10)
     hundred = CIFAR100(cifar)
     assert hundred.spec.name == "cifar100" and hundred.spec.num_classes == 100
-    assert hundred.source.labels.tolist() == [0, 9, 0, 1]
+    assert hundred.source.label.values.tolist() == [0, 9, 0, 1]
 
 
 def test_missing_cifar_says_where_it_was_looked_for_and_what_fetches_it(tmp_path):
@@ -130,11 +143,16 @@ def test_stl10_agrees_with_torchvision(stl10, split):
     data = STL10(stl10, split=split, num_workers=0, cache_dir=stl10 / "cache")
     theirs = datasets.STL10(stl10, split=split)
     assert data.spec.shape == (3, 48, 48) and data.spec.num_items == len(theirs)
-    assert torch.equal(data.source.images[1], published(theirs[1][0], None, 48))
+    assert torch.equal(data.source.image.values[1], published(theirs[1][0], None, 48))
     if split == "unlabeled":
-        assert data.spec.classes == () and data.source.labels.tolist() == [0] * 5
+        assert data.spec.classes == () and "label" not in data.source
+        assert data.held_out.spec.classes == (), "only what is known of those trained on"
     else:
-        assert data.source.labels.tolist() == theirs.labels.tolist()
+        assert data.source.label.values.tolist() == theirs.labels.tolist()
+    assert data.held_out is None if split == "test" else data.held_out.name == "test"
+    if split == "train":
+        assert data.held_out.spec == STL10(stl10, split="test", num_workers=0).spec
+    if split != "unlabeled":
         assert data.spec.classes == ("airplane", "bird", "car")
 
 
@@ -166,7 +184,15 @@ def celeba(tmp_path, monkeypatch):
         "list_eval_partition.txt": [f"{name} {i // 2}" for i, name in enumerate(names)],
         "identity_CelebA.txt": [f"{name} {i}" for i, name in enumerate(names)],
         "list_bbox_celeba.txt": ["6", "image_id x y w h", *(f"{name}  0 0 1 1" for name in names)],
-        "list_landmarks_align_celeba.txt": ["6", "a b", *(f"{name} 1 1" for name in names)],
+        "list_landmarks_align_celeba.txt": [
+            "6",
+            "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y"
+            " leftmouth_x leftmouth_y rightmouth_x rightmouth_y",
+            *(
+                f"{name}  {69 + i} 109 106 113 77 142 73 152 108 154"
+                for i, name in enumerate(names)
+            ),
+        ],
         "list_attr_celeba.txt": [
             "6",
             " ".join(f"attribute_{a}" for a in range(40)) + " ",
@@ -193,11 +219,21 @@ def test_celeba(celeba, resolution):
     assert data.spec.shape == (3, resolution, resolution) and data.spec.num_classes == 0
     assert data.spec.attributes == tuple(f"attribute_{a}" for a in range(40))
     theirs = datasets.CelebA(celeba, split="all")
-    assert torch.equal(data.source.attributes, theirs.attr.to(torch.uint8))
-    assert torch.equal(data.source.images[3], published(theirs[3][0], 178, resolution))
+    assert torch.equal(data.source.attributes.values, theirs.attr.to(torch.uint8))
+    assert torch.equal(data.source.image.values[3], published(theirs[3][0], 178, resolution))
+    # The central square begins in row 20; pixel centres are whole, before and after.
+    x, y = ((v + 0.5) * resolution / 178 - 0.5 for v in (torch.tensor(69.0) + 3, 109 - 20))
+    assert torch.allclose(data.source.points.values[3, 0], torch.stack((x, torch.tensor(y))))
+    assert data.source.points.width == resolution and data.source.points.order == [1, 0, 2, 4, 3]
     valid = CelebA(celeba, split="valid", num_workers=0)
-    assert torch.equal(valid.source.attributes, data.source.attributes[2:4])
-    assert valid.load().names == ["000003.jpg", "000004.jpg"]
+    assert torch.equal(valid.source.attributes.values, data.source.attributes.values[2:4])
+    assert valid.load().image.members == ["000003.jpg", "000004.jpg"]
+    assert valid.held_out is None and data.held_out is None
+    train = CelebA(celeba, resolution=resolution, split="train", num_workers=0)
+    assert (train.spec.num_items, train.held_out.name) == (2, "test")
+    assert train.held_out.source.image.values.shape == (2, 3, resolution, resolution)
+    assert torch.equal(train.held_out.source.points.values, data.source.points.values[4:])
+    assert torch.equal(train.held_out.source.image.values, data.source.image.values[4:])
 
 
 def test_celeba_missing_or_corrupt(celeba, tmp_path):
@@ -228,9 +264,9 @@ def test_imagenet_from_images(tmp_path):
         images[i].save(tmp_path / "train" / label / f"{i}.png")
     data = ImageNet32(tmp_path, num_workers=0)
     assert data.spec.shape == (3, 32, 32) and data.spec.classes == ("n01", "n02")
-    assert data.source.labels.tolist() == [0, 1, 1]
+    assert data.source.label.values.tolist() == [0, 1, 1]
     for i, image in images.items():
-        assert torch.equal(data.source.images[i], published(image, 224, 32))
+        assert torch.equal(data.source.image.values[i], published(image, 224, 32))
 
 
 def test_imagenet_from_npz_batches(tmp_path):
@@ -239,8 +275,10 @@ def test_imagenet_from_npz_batches(tmp_path):
         np.savez(tmp_path / f"train_data_batch_{i}.npz", **batch)
     data = ImageNet32(tmp_path)
     assert data.spec.num_classes == 1000 and data.spec.shape == (3, 32, 32)
-    assert data.source.labels.tolist() == [0, 0, 999, 1, 0, 999, 9, 0, 999]
-    assert np.array_equal(data.source.images[3:6].reshape(3, -1).numpy(), noise(3, 3072, seed=2))
+    assert data.source.label.values.tolist() == [0, 0, 999, 1, 0, 999, 9, 0, 999]
+    assert np.array_equal(
+        data.source.image.values[3:6].reshape(3, -1).numpy(), noise(3, 3072, seed=2)
+    )
     (tmp_path / "train_data_batch_2.npz").write_bytes(b"PK half")
     with pytest.raises(UserError, match=r"train_data_batch_2.npz is corrupt"):
         _ = ImageNet32(tmp_path).spec
@@ -260,14 +298,14 @@ def test_lsun(tmp_path, monkeypatch):
     data = LSUNBedroom(tmp_path, num_workers=0)
     assert data.spec.shape == (3, 128, 128) and data.spec.num_items == 5
     for i, image in enumerate(images):
-        assert torch.equal(data.source.images[i], published(image, 256, 128))
+        assert torch.equal(data.source.image.values[i], published(image, 256, 128))
     monkeypatch.setattr(saddlepoint.datamodules.base, "DECODED_AT_MOST", 0)
     large = LSUNBedroom(tmp_path, resident=False, num_workers=2)
     assert large.spec.digest.startswith("files-sha256-")
     assert torch.equal(
-        torch.cat([items.image for items in large.real_batches(2)]), data.source.images
+        torch.cat([items.image for items in large.real_batches(2)]), data.source.image.values
     )
-    assert torch.equal(large.source.read(torch.tensor([2])), data.source.images[2:3])
+    assert torch.equal(large.source.read(torch.tensor([2])).image, data.source.image.values[2:3])
     with pytest.raises(UserError, match=r"there is no .*bedroom_val_lmdb: LSUN comes as"):
         _ = LSUNBedroom(tmp_path, split="val").spec
 
@@ -289,15 +327,17 @@ def test_stacked_mnist(tmp_path):
     assert data.spec.shape == (3, 28, 28) and data.spec.num_classes == 1000
     assert data.spec.classes[7] == "007"
     digits = torch.from_numpy(noise(30, 28, 28))
-    for image, label in zip(data.source.images, data.source.labels.tolist(), strict=True):
+    for image, label in zip(
+        data.source.image.values, data.source.label.values.tolist(), strict=True
+    ):
         for channel, digit in zip(image, f"{label:03d}", strict=True):
             (which,) = (digits == channel).all(dim=(1, 2)).nonzero()
             assert which.item() % 10 == int(digit)
     assert StackedMNIST(tmp_path, num_items=200).spec == data.spec
     assert StackedMNIST(tmp_path, num_items=200, data_seed=1).spec.digest != data.spec.digest
     padded = StackedMNIST(tmp_path, num_items=200, resolution=32)
-    assert torch.equal(padded.source.images[..., 2:30, 2:30], data.source.images)
-    assert padded.source.images.sum() == data.source.images.sum()
+    assert torch.equal(padded.source.image.values[..., 2:30, 2:30], data.source.image.values)
+    assert padded.source.image.values.sum() == data.source.image.values.sum()
     with pytest.raises(UserError, match="resolution is 64"):
         StackedMNIST(tmp_path, resolution=64)
     (raw / "train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03")
@@ -311,7 +351,7 @@ def test_stacked_mnist(tmp_path):
 @pytest.mark.parametrize(("toy", "modes"), [(Gaussians8, 8), (Gaussians25, 25)])
 def test_moments_of_gaussians(toy, modes):
     data = toy(num_items=modes * 2000)
-    points, labels = data.source.images, data.source.labels
+    points, labels = data.source.image.values, data.source.label.values
     assert data.spec.shape == (2,) and data.spec.num_classes == modes
     assert points.dtype == torch.float32 and 0.9 < points.abs().max() < 1.02
     for mode in range(modes):
@@ -337,9 +377,11 @@ def test_centres_of_gaussians():
 def test_swiss_roll_without_noise_is_a_spiral():
     data = SwissRoll(std=0.0, num_items=5000)
     assert data.spec.num_classes == 0 and data.spec.shape == (2,)
-    t = data.source.images.norm(dim=1) * 4.5 * torch.pi  # the radius is the angle
+    t = data.source.image.values.norm(dim=1) * 4.5 * torch.pi  # the radius is the angle
     direction = torch.stack((t.cos(), t.sin()), dim=1)
-    assert torch.allclose(data.source.images * 4.5 * torch.pi, t[:, None] * direction, atol=1e-3)
+    assert torch.allclose(
+        data.source.image.values * 4.5 * torch.pi, t[:, None] * direction, atol=1e-3
+    )
     assert t.min() >= 1.5 * torch.pi - 1e-3 and t.max() <= 4.5 * torch.pi + 1e-3
     assert t.mean().item() == pytest.approx(3 * torch.pi, rel=0.02)
 
@@ -349,7 +391,7 @@ def test_points_are_served_as_they_are():
     data.plan(0, 16, 2, 2)
     blocks = [data.on_after_batch_transfer(block, 0) for block in data.train_dataloader()]
     shown = torch.cat([block["reals"].image for block in blocks])
-    assert torch.equal(shown.sort(dim=0).values, data.source.images.sort(dim=0).values)
+    assert torch.equal(shown.sort(dim=0).values, data.source.image.values.sort(dim=0).values)
     assert Gaussians25(num_items=64).spec == data.spec
     assert Gaussians25(num_items=64, data_seed=1).spec.digest != data.spec.digest
 
@@ -402,12 +444,10 @@ def test_download_that_fails(tmp_path, monkeypatch, capsys, failure, message):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_configurations(path, tmp_path):
-    if path.stem == "avatars":
-        pytest.importorskip("saddlepoint.datamodules.avatars")
-    config = OmegaConf.merge({"data_dir": str(tmp_path)}, {"it": OmegaConf.load(path)})
-    data = instantiate(config.it)
+    config = composed([f"datamodule={path.stem}", f"data_dir={tmp_path}"])
+    data = instantiate(config.datamodule, _convert_="all")
     assert isinstance(data, saddlepoint.datamodules.base.DataModule)
-    assert data.name == path.stem or path.stem == "folder"
+    assert data.name == {"relabelled": "avatars"}.get(path.stem, path.stem)
     assert data.flip is False and data.resident is None
     if path.stem in ("avatars", "gaussians8", "gaussians25", "swiss_roll"):
         assert data.spec.num_items > 0

@@ -114,9 +114,11 @@ def faces(tmp_path):
     avatars = load_avatars()
     for name, part in (("A", range(40)), ("B", range(40, 90))):
         for k in part:
-            folder = tmp_path / name / avatars.classes[int(avatars.labels[k])]
+            folder = tmp_path / name / avatars.label.names[int(avatars.label.values[k])]
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(avatars.images[k].permute(1, 2, 0).numpy()).save(folder / f"{k}.png")
+            Image.fromarray(avatars.image.values[k].permute(1, 2, 0).numpy()).save(
+                folder / f"{k}.png"
+            )
     return tmp_path
 
 
@@ -214,7 +216,7 @@ def test_conditional_run_is_scored_class_by_class(tmp_path):
     ]
     few = ["protocol.num_real=600", "protocol.num_fake=300"]
     scores = evaluate.evaluate(composed([*words, *few], "evaluate")).means
-    classes = load_avatars().classes
+    classes = load_avatars().label.names
     each = [scores[f"intra-FD {name}/avatar-classifier"] for name in classes]
     assert scores["intra-FD/avatar-classifier"] == pytest.approx(sum(each) / len(classes))
     assert len(set(each)) == len(classes)

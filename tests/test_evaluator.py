@@ -14,9 +14,10 @@ from PIL import Image
 from scoring import Pixels, PlainData, Sampled, evaluator, images, sample
 from two_ranks import on_two_ranks
 
+from saddlepoint.datamodules import fields
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.pixels import to_uint8
-from saddlepoint.datamodules.source import InMemory
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation import automatic, named_protocols, statistics_cache
 from saddlepoint.evaluation.automatic import AutomaticScores
@@ -38,7 +39,7 @@ class Data(DataModule):
         self.items = items
 
     def load(self):
-        return InMemory(images=self.items, labels=torch.zeros(len(self.items), dtype=torch.long))
+        return Source(image=(fields.Image if self.items.ndim == 4 else fields.Vector)(self.items))
 
 
 def statistics(values):
@@ -277,7 +278,7 @@ def test_given_images_are_counted_drawn_under_the_seed_and_matched_by_class():
     class Named(Data):
         def load(self):
             labels = torch.arange(30) % 2
-            return InMemory(images=self.items, labels=labels, classes=("dog", "cat"))
+            return super().load().replaced(label=fields.Label(labels, ("dog", "cat")))
 
     matched = GivenFakes(Named(images(30, 2)), classes=("cat", "cow", "dog"))
     labels = torch.cat([labels for _, labels in matched.batches(range(4), 4, 0)])

@@ -92,7 +92,7 @@ def test_a_mode_needs_as_many_points_as_asked_for():
 
 def test_data_themselves_are_as_good_as_their_noise_allows():
     data = Gaussians25(num_items=20_000)
-    found = scores(Modes(), data, [of_features(data.source.images)])
+    found = scores(Modes(), data, [of_features(data.source.image.values)])
     assert found["modes"] == 25
     # A normal vector in the plane is within 3 standard deviations in 1 - exp(-9 / 2) of all cases.
     assert found["high_quality"] == pytest.approx(1 - math.exp(-4.5), abs=0.004)
@@ -121,7 +121,7 @@ def test_classes_of_images():
 
 def test_batches_state_and_memory():
     data = Gaussians8()
-    points = data.source.images[:1000] * 1.05
+    points = data.source.image.values[:1000] * 1.05
     whole = scores(Modes(), data, [of_features(points)])
     parts = [of_features(part) for part in points[torch.randperm(1000)].split(7)]
     assert scores(Modes(), data, parts) == whole
@@ -136,7 +136,7 @@ def test_batches_state_and_memory():
 
 def test_ranks_add_their_counts(monkeypatch):
     data = Gaussians8()
-    points = data.source.images[:100] * 1.05
+    points = data.source.image.values[:100] * 1.05
     metric = Modes()
     whole = scores(metric, data, [of_features(points)])
     parts = [metric.of_fakes(100, CPU)["samples of modes"] for _ in range(2)]

@@ -8,8 +8,9 @@ from scoring import Pixels, evaluator, images
 from torch import nn
 
 from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.fields import Image
 from saddlepoint.datamodules.pixels import to_uint8
-from saddlepoint.datamodules.source import InMemory
+from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.callback import ScoreCallback
 from saddlepoint.evaluation.evaluator import NoScores
@@ -25,7 +26,7 @@ class Data(DataModule):
 
     def load(self):
         items = images(40, 1)
-        return InMemory(images=items, labels=torch.zeros(len(items), dtype=torch.long))
+        return Source(image=Image(items))
 
 
 class Playing(pl.LightningModule):

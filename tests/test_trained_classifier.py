@@ -8,8 +8,9 @@ from omegaconf import OmegaConf
 from train_cli import ROOT, command, composed
 
 from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.fields import Attributes, Image, Label
 from saddlepoint.datamodules.pixels import to_float
-from saddlepoint.datamodules.source import InMemory
+from saddlepoint.datamodules.source import Source
 from saddlepoint.datamodules.stacked_mnist import StackedMNIST
 from saddlepoint.datamodules.toys import Gaussians8
 from saddlepoint.errors import UserError
@@ -79,12 +80,10 @@ class Squares(DataModule):
         for image, label, (low, large) in zip(images, labels, attributes, strict=True):
             top, side = 2 + 6 * low, 3 + 3 * large
             image[label, top : top + side, 5 : 5 + side] = 250
-        return InMemory(
-            images=images,
-            labels=labels if self.class_names else torch.zeros_like(labels),
-            classes=tuple(self.class_names),
-            attributes=attributes.to(torch.uint8) if self.has_attributes else None,
-            attribute_names=("low", "large") if self.has_attributes else (),
+        named = Attributes(attributes.to(torch.uint8), ("low", "large"))
+        return Source(image=Image(images)).replaced(
+            label=Label(labels, self.class_names) if self.class_names else None,
+            attributes=named if self.has_attributes else None,
         )
 
 
@@ -135,10 +134,10 @@ def test_classes_and_attributes_are_learnt(squares_file):
     assert extractor.has_logits and extractor.weights_hash == content["weights_hash"]
     assert extractor.score_name("FID") == "FD/classifier-squares"
     source = Squares().source
-    features, logits = extractor(source.images)
+    features, logits = extractor(source.image.values)
     assert features.shape == (240, 32) and logits.shape == (240, 3)
-    assert (logits.argmax(1) == source.labels).float().mean() > 0.9
-    torch.testing.assert_close(extractor(source.images[7:8]).features, features[7:8])
+    assert (logits.argmax(1) == source.label.values).float().mean() > 0.9
+    torch.testing.assert_close(extractor(source.image.values[7:8]).features, features[7:8])
 
 
 def test_recorded_accuracy_is_that_of_images_never_trained_on(squares_file):
@@ -149,9 +148,9 @@ def test_recorded_accuracy_is_that_of_images_never_trained_on(squares_file):
     extractor = TrainedClassifier(squares_file)
     extractor.load()
     source = Squares().source
-    told = extractor.network(to_float(source.images[lesson.test]))
-    right = {"class": told.classes.argmax(1) == source.labels[lesson.test]}
-    hits = (told.attributes > 0) == (source.attributes[lesson.test] > 0)
+    told = extractor.network(to_float(source.image.values[lesson.test]))
+    right = {"class": told.classes.argmax(1) == source.label.values[lesson.test]}
+    hits = (told.attributes > 0) == (source.attributes.values[lesson.test] > 0)
     right |= {"low": hits[:, 0], "large": hits[:, 1]}
     expected = {task: hit.float().mean().item() for task, hit in right.items()}
     assert read_classifier(squares_file)["accuracy"] == pytest.approx(expected)
@@ -161,7 +160,7 @@ def test_stacked_digits_are_told_apart_channel_by_channel(mnist, digits_file):
     extractor = TrainedClassifier(digits_file)
     extractor.load()
     data = StackedMNIST(mnist, num_items=1200)
-    images, labels = data.source.images[:400], data.source.labels[:400]
+    images, labels = data.source.image.values[:400], data.source.label.values[:400]
     features, logits = extractor(images)
     assert features.shape == (400, 3 * 32) and logits.shape == (400, 1000)
     assert (logits.argmax(1) == labels).float().mean() > 0.9
@@ -181,24 +180,24 @@ def test_stacked_digits_are_told_apart_channel_by_channel(mnist, digits_file):
     metric = Modes()
     metric.check(data, 10, 1200)
     collector = metric.of_fakes(1200, torch.device("cpu"))["samples of modes"]
-    for part in data.source.images.split(300):
+    for part in data.source.image.values.split(300):
         collector.update(Batch(*extractor(part), torch.zeros(len(part)), 0))
     found = metric.compute({}, {"samples of modes": collector})
-    assert abs(found["modes"] - len(data.source.labels.unique())) < 30
+    assert abs(found["modes"] - len(data.source.label.values.unique())) < 30
 
 
 def test_digits_that_are_tested_are_not_among_those_learnt(mnist):
     options = TrainingOptions(**read_options(composed([], "train_extractor")))
     lesson = Lesson(StackedMNIST(mnist, num_items=50), options)
     assert lesson.stacked and len(lesson.test) == 80 and len(lesson.training) == 720
-    held_out = lesson.source.images[lesson.test].squeeze(1)
+    held_out = lesson.source.image.values[lesson.test].squeeze(1)
     seen = 0
     for images, labels, _ in lesson.test_batches(30):
         seen += len(images)
         for image, label in zip(images, labels.tolist(), strict=True):
             for channel, digit in zip(image, f"{label:03d}", strict=True):
                 (which,) = (held_out == channel).all(dim=(1, 2)).nonzero()
-                assert lesson.source.labels[lesson.test][which] == int(digit)
+                assert lesson.source.label.values[lesson.test][which] == int(digit)
     assert seen == 80
 
 
