@@ -12,9 +12,12 @@ import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
+from saddlepoint.devices import device_name
 from saddlepoint.evaluation.evaluator import ConstantImagesError
 from saddlepoint.evaluation.fakes import GeneratorFakes
-from saddlepoint.records.record import FILE_NAME, append_record, make_record, origin, read_records
+from saddlepoint.records.origin import origin
+from saddlepoint.records.reading import read_records
+from saddlepoint.records.record import FILE_NAME, append_record, make_record
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ class ScoreCallback(pl.Callback):
         self.history = [
             record
             for record in read_records(self.path)
-            if record["iteration"] <= pl_module.iteration
+            if (record["iteration"] or 0) <= pl_module.iteration
             and protocol is not None
             and record["fingerprint"] == protocol.fingerprint
         ]
@@ -126,7 +129,7 @@ class ScoreCallback(pl.Callback):
             kimg=pl_module.kimg,
             seconds=self.seconds,
             run=self.run,
-            made_by=origin(pl_module.device, trainer.world_size),
+            made_by=origin(device_name(pl_module.device), trainer.world_size),
         )
         self.history.append(record)
         if trainer.is_global_zero:

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from saddlepoint.devices import device_name
 from saddlepoint.evaluation.callback import ScoreCallback, untouched
 from saddlepoint.evaluation.evaluator import ConstantImagesError, Scores
 from saddlepoint.evaluation.fakes import GeneratorFakes
 from saddlepoint.evaluation.ranks import from_first_rank
 from saddlepoint.gans import Game
-from saddlepoint.records.record import append_record, make_record, origin, read_records
-from saddlepoint.records.score_names import larger_is_better
+from saddlepoint.records.origin import origin
+from saddlepoint.records.reading import read_records
+from saddlepoint.records.record import append_record, cost, make_record
 from saddlepoint.runs import checkpoint_file
 from saddlepoint.runs.build import game_of_checkpoint
 from saddlepoint.runs.checkpointing import Checkpointing
@@ -41,8 +43,8 @@ class BestCheckpoints(pl.Callback):
 
     def ranking(self) -> list[int]:
         """Iterations that were scored, the best first."""
-        values = {r["iteration"]: next(iter(r["scores"].items())) for r in self.scores.history}
-        return sorted(values, key=lambda i: _cost(*values[i]))
+        costs = {record["iteration"]: cost(record) for record in self.scores.history}
+        return sorted(costs, key=costs.__getitem__)
 
     def best(self) -> Path | None:
         """The best checkpoint that is there."""
@@ -127,10 +129,6 @@ class FinalScores(pl.Callback):
                 kimg=game.kimg,
                 seconds=seconds,
                 run=self.scores.run,
-                made_by=origin(game.device, trainer.world_size),
+                made_by=origin(device_name(game.device), trainer.world_size),
             )
             append_record(self.scores.path, record)
-
-
-def _cost(name: str, value: float) -> float:
-    return -value if larger_is_better(name) else value

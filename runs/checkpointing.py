@@ -10,9 +10,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from saddlepoint.devices import device_name
 from saddlepoint.gans import Game
 from saddlepoint.gans.loss_log import DivergedError
-from saddlepoint.records.record import origin
+from saddlepoint.records.origin import origin
 from saddlepoint.runs import checkpoint_file
 
 
@@ -77,7 +78,7 @@ class Checkpointing(pl.Callback):
                 " diverged; lower the learning rate or add a gradient penalty."
             )
         if trainer.is_global_zero:
-            made_by = origin(game.device, trainer.world_size)
+            made_by = origin(device_name(game.device), trainer.world_size)
             content = {
                 **self.header,
                 "game": game.state(),

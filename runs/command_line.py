@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from saddlepoint.errors import UserError
-from saddlepoint.runs.settings import flat
+from saddlepoint.records.settings import flat
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 

@@ -18,7 +18,8 @@ from saddlepoint.datamodules.folder import Folder
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.evaluator import NoScores, Scores
 from saddlepoint.evaluation.fakes import Fakes, GeneratorFakes, GivenFakes
-from saddlepoint.records.record import FILE_NAME, UNKNOWN_ORIGIN, append_record, make_record
+from saddlepoint.records.origin import UNKNOWN_ORIGIN
+from saddlepoint.records.record import FILE_NAME, append_record, make_record
 from saddlepoint.runs import checkpoint_file, command_line
 from saddlepoint.runs.build import game_of_checkpoint
 from saddlepoint.runs.data import data_of_checkpoint

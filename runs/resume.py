@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.errors import UserError
 from saddlepoint.runs import checkpoint_file
-from saddlepoint.runs.settings import HARMLESS, flat, is_under
+from saddlepoint.records.settings import HARMLESS, flat, is_under
 
 
 class Resumption(NamedTuple):

@@ -19,7 +19,7 @@ from saddlepoint.leaderboard.grouping import is_repetition
 from saddlepoint.leaderboard.html_page import to_html
 from saddlepoint.leaderboard.pictures import data_uri
 from saddlepoint.leaderboard.terminal import show
-from saddlepoint.runs.settings import HARMLESS
+from saddlepoint.records.settings import HARMLESS
 
 
 def one_table(*folders, best=False):

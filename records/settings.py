@@ -1,4 +1,4 @@
-"""Settings by their dotted names, and those that leave the training as it is."""
+"""Settings of a run by their dotted names, and those that leave the training as it is."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,6 +9,7 @@ HARMLESS = (
         "trainer",
         "logger",
         "monitor",
+        "metrics",  # its name in records of schema 1
         "protocol",
         "keep_best",
         "output_dir",
