@@ -31,6 +31,9 @@ class Avatars(DataModule):
         settings: of `DataModule`.
     """
 
+    protocol = "quick"
+    extractor = "avatar-classifier"
+
     def __init__(self, **settings: Any) -> None:
         super().__init__("avatars", **settings)
 

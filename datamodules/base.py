@@ -68,6 +68,11 @@ class DataModule(pl.LightningDataModule, ABC):
         cache_dir: where decoded images are kept for the next run; None keeps none.
     """
 
+    #: Name under conf/protocol of what suits the data where nothing is said; None: nothing does.
+    protocol: str | None = "fid10k"
+    #: Name of the extractor that suits pictures of them; None: Inception.
+    extractor: str | None = None
+
     def __init__(
         self,
         name: str,

@@ -26,6 +26,8 @@ class Points(DataModule):
     """
 
     dataset_name: ClassVar[str]
+    protocol = "points"
+    extractor = "raw"
 
     def __init__(
         self, *, num_items: int = 100_000, std: float, data_seed: int = 0, **settings: Any
@@ -57,6 +59,8 @@ class Points(DataModule):
 
 class Gaussians(Points):
     """An equal mixture of Gaussians; the class of a point is its mode."""
+
+    protocol = "modes"
 
     @abstractmethod
     def centres(self) -> Tensor:

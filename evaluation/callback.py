@@ -58,16 +58,18 @@ class ScoreCallback(pl.Callback):
         self.history: list[dict[str, Any]] = []
         self.notes: list[str] = []
 
-    def check(self, data: Any) -> None:
+    def check(self, data: Any, game: Any = None) -> None:
         """Find out in a moment, before a run writes anything, whether its scores can be had.
 
         Args:
             data: the data module.
+            game: what is to be trained; without it nobody knows what outputs are made from.
 
         Raises:
-            UserError: weights of an extractor, or images, are missing.
+            UserError: weights of an extractor, images, or what outputs are compared with, are
+                missing.
         """
-        self.evaluator.check(data)
+        self.evaluator.check(data, None if game is None else GeneratorFakes(game, data))
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Get ready: whatever is missing for a score shows now, not hours later.
@@ -75,14 +77,16 @@ class ScoreCallback(pl.Callback):
         Raises:
             UserError: as `check` does.
         """
+        data = trainer.datamodule
+        fakes = GeneratorFakes(pl_module, data)
         with untouched(pl_module):
-            self.evaluator = self.evaluator.prepare(trainer.datamodule, pl_module.device)
+            self.evaluator = self.evaluator.prepare(data, pl_module.device, fakes=fakes)
         self.notes = [self.evaluator.note] if self.evaluator.note else []
-        protocol = self.evaluator.protocol_for(GeneratorFakes(pl_module))
+        protocol = self.evaluator.protocol_for(fakes)
         self.history = [
             record
             for record in read_records(self.path)
-            if (record["iteration"] or 0) <= pl_module.iteration
+            if (record.get("iteration") or 0) <= pl_module.iteration
             and protocol is not None
             and record["fingerprint"] == protocol.fingerprint
         ]
@@ -114,7 +118,7 @@ class ScoreCallback(pl.Callback):
         """
         try:
             with untouched(pl_module):
-                scores = self.evaluator.score(GeneratorFakes(pl_module))
+                scores = self.evaluator.score(GeneratorFakes(pl_module, trainer.datamodule))
         except ConstantImagesError as error:
             log.warning("Iteration %d has no score. %s", pl_module.iteration, error)
             return {}

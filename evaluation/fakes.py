@@ -2,16 +2,32 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
+from saddlepoint.items import Items
 from saddlepoint.randomness import keyed_generator
 
 #: Images in a batch whose own statistics batch norm takes, where a protocol asks for that.
 BATCH_OF_STATISTICS = 64
+
+
+class Generated(NamedTuple):
+    """Some generated images.
+
+    Attributes:
+        image: (n, *shape), uint8 or float in [-1, 1].
+        label: (n,) int64, the classes they were asked to show; zeros where there are none.
+        inputs: what each was made from; empty where nobody knows.
+    """
+
+    image: Tensor
+    label: Tensor
+    inputs: Items
 
 
 class Fakes(Protocol):
@@ -20,15 +36,20 @@ class Fakes(Protocol):
     Attributes:
         kind: what protocols say of them: "ema", "raw" or "images".
         count: how many there are; None if there is no end to them.
+        source: of the images they are made from, ``{"dataset": name, "digest": ...}``, for the
+            protocol; empty where they are made from none.
+        fields: names of the fields of their inputs.
     """
 
     kind: str
     count: int | None
+    source: dict[str, str]
+    fields: frozenset[str]
 
     def batches(
         self, positions: range, batch_size: int, seed: int, batch_norm: str = "eval"
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (n, *shape), uint8 or float in [-1, 1], and their classes (n,) int64.
+    ) -> Iterator[Generated]:
+        """Batches of the images at some positions.
 
         Args:
             positions: a contiguous part of all images; with ``batch_norm`` other than "eval" it
@@ -40,32 +61,54 @@ class Fakes(Protocol):
 
 
 class GeneratorFakes:
-    """Samples of a game, see `gans.game.Game.sample`.
+    """What a game generates, see `gans.game.Game`.
 
     Args:
-        game: has ``latents_at(start, n, seed)``, ``sample(latents=, labels=)``, ``num_classes``,
-            ``moving_average`` and ``sampled_generator``.
+        game: has ``inputs_at(positions, seed, data)``, ``sample(inputs)``, ``condition``,
+            ``needs_data``, ``is_averaged`` and ``sampled_generator``.
+        data: data module that the game takes its inputs from, where it is fed with images.
     """
 
     count = None
 
-    def __init__(self, game: Any) -> None:
-        self.game = game
-        self.kind = "raw" if getattr(game, "moving_average", None) is None else "ema"
+    def __init__(self, game: Any, data: Any = None) -> None:
+        self.game, self.data = game, data
+        self.kind = "ema" if game.is_averaged else "raw"
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The images that the game is fed with: held out ones, where the data have some."""
+        if not self.game.needs_data:
+            return {}
+        spec = (getattr(self.data, "held_out", None) or self.data).spec
+        return {"dataset": spec.name, "digest": spec.digest}
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """Names of the fields of the game's inputs."""
+        return frozenset(self.game.inputs_at(range(1), data=self.data))
 
     def batches(
         self, positions: range, batch_size: int, seed: int, batch_norm: str = "eval"
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[Generated]:
         """See `Fakes.batches`."""
         # A batch of statistics is whole, even where the last images of it are not asked for.
         own = batch_norm != "eval"
         size = BATCH_OF_STATISTICS if own else batch_size
         for start in range(positions.start, positions.stop, size):
             wanted = min(size, positions.stop - start)
-            latents, labels = self.game.latents_at(start, size if own else wanted, seed)
+            drawn = range(start, start + (size if own else wanted))
+            inputs = self.game.inputs_at(drawn, seed, self.data)
             with batch_statistics(self.game.sampled_generator) if own else contextlib.nullcontext():
-                images = self.game.sample(latents=latents, labels=labels)
-            yield images[:wanted], labels[:wanted]
+                images = self.game.sample(inputs)
+            part = slice(wanted)
+            yield Generated(images[part], self._classes(inputs, images)[part], inputs.part(part))
+
+    def _classes(self, inputs: Items, images: Tensor) -> Tensor:
+        if self.game.condition.kind == "classes":
+            # What images are asked to become is called their target.
+            return inputs["target" if "target" in inputs else "condition"]
+        return torch.zeros(len(images), dtype=torch.long, device=images.device)
 
 
 class GivenFakes:
@@ -78,6 +121,8 @@ class GivenFakes:
     """
 
     kind = "images"
+    source: ClassVar[dict[str, str]] = {}  # they are what is compared, not what it is made from
+    fields: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, data: Any, classes: tuple[str, ...] = (), wanted: int | None = None) -> None:
         self.data = data
@@ -91,7 +136,7 @@ class GivenFakes:
 
     def batches(
         self, positions: range, batch_size: int, seed: int, batch_norm: str = "eval"
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[Generated]:
         """See `Fakes.batches`."""
         if batch_norm != "eval":
             raise UserError(
@@ -103,7 +148,7 @@ class GivenFakes:
             order = torch.randperm(self.count, generator=keyed_generator(seed, "given images"))
         chosen = order[positions.start : positions.stop]
         for items in self.data.real_batches(batch_size, chosen):
-            yield items.image, self._classes[items.label]
+            yield Generated(items.image, self._classes[items.label], Items())
 
 
 @contextlib.contextmanager

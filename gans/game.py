@@ -7,6 +7,7 @@ the generator, counters, losses to log, and the state a run resumes from.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,6 +18,7 @@ from saddlepoint.gans.distributed import average_gradients
 from saddlepoint.gans.loss_log import LossLog
 from saddlepoint.gans.moving_average import MovingAverage
 from saddlepoint.gans.precision import has_fast_bfloat16
+from saddlepoint.items import Items
 from saddlepoint.losses.term import Step
 from saddlepoint.randomness import Draws, key_to_seed
 
@@ -255,10 +257,31 @@ class Game(pl.LightningModule):
         part = slice(start - first * LATENTS_PER_KEY, start - first * LATENTS_PER_KEY + n)
         return torch.cat(latents)[part].to(self.device), torch.cat(labels)[part].to(self.device)
 
+    def inputs_at(self, positions: range, seed: int | None = None, data: Any = None) -> Items:
+        """What the generator is fed for samples at ``positions``: latents, and classes if any."""
+        latents, labels = self.latents_at(positions.start, len(positions), seed)
+        return Items(latents=latents, **({"condition": labels} if self.num_classes else {}))
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether `inputs_at` needs data: latents need none."""
+        return False
+
+    @property
+    def condition(self) -> SimpleNamespace:
+        """What generations are asked for: its ``kind`` and ``num_classes``."""
+        kind = "classes" if self.num_classes else "none"
+        return SimpleNamespace(kind=kind, num_classes=self.num_classes)
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether what is sampled is a moving average."""
+        return self.moving_average is not None
+
     @torch.no_grad()
     def sample(
         self,
-        n: int | None = None,
+        n: int | Items | None = None,
         *,
         start: int = 0,
         seed: int | None = None,
@@ -268,12 +291,14 @@ class Game(pl.LightningModule):
         """Sample images (n, *shape), float32 in [-1, 1], in eval mode.
 
         Args:
-            n: how many; not needed with ``latents``.
+            n: how many, or what `inputs_at` gives; not needed with ``latents``.
             start: position of the first one; sample i is the same whatever the batch around it.
             seed: key of the samples; the run's seed by default.
             latents: (n, d), instead of drawn ones.
             labels: (n,), instead of drawn ones.
         """
+        if isinstance(n, Items):
+            latents, labels = n.latents, n.get("condition")
         if latents is None:
             latents, drawn = self.latents_at(start, n, seed)
             labels = drawn if labels is None else labels

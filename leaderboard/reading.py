@@ -129,7 +129,7 @@ def _runs(file: Path, records: list[dict[str, Any]]) -> list[Run]:
     runs: dict[str, Run] = {}
     for record in records:
         about = record["run"]
-        key = "" if about["config"] else str(about.get("title"))
+        key = "" if about.get("config") else str(about.get("title"))
         runs[key], point = _run(file, record), _point(record)
         points.setdefault(key, {})[point.fingerprint, point.iteration] = point
     for key, run in runs.items():
@@ -141,7 +141,8 @@ def _runs(file: Path, records: list[dict[str, Any]]) -> list[Run]:
 def _run(file: Path, newest: dict[str, Any]) -> Run:
     """A run as its newest record describes it, without points."""
     about = newest["run"]
-    config, seed = about["config"], about["config"].get("seed")
+    config = about.get("config") or {}
+    seed = config.get("seed")
     title = printable(about.get("title") or file.parent.name)
     return Run(
         folder=file.parent,
@@ -150,25 +151,25 @@ def _run(file: Path, newest: dict[str, Any]) -> Run:
         terms=tuple(printable(name) for name in config.get("terms") or {}),
         seed=seed if isinstance(seed, int) else None,
         settings=flat(config),
-        shape=tuple(about["data"]["shape"]),
+        shape=tuple((about.get("data") or {}).get("shape") or ()),
         points={},
-        versions={printable(k): printable(v) for k, v in newest["versions"].items()},
+        versions={printable(k): printable(v) for k, v in (newest.get("versions") or {}).items()},
     )
 
 
 def _point(record: dict[str, Any]) -> Point:
-    seconds, commit = record["seconds"], record.get("commit")
-    repeats = record["by_evaluation_seed"]
+    seconds, commit = record.get("seconds"), record.get("commit")
+    repeats = record.get("by_evaluation_seed") or {}
     return Point(
         scores={printable(k): _score(v, repeats.get(k)) for k, v in record["scores"].items()},
         directions={printable(name): way for name, way in record["directions"].items()},
         ranking=tuple(map(printable, record["ranking"])),
         protocol={**record["protocol"], "dataset": printable(record["protocol"]["dataset"])},
         fingerprint=record["fingerprint"],
-        iteration=record["iteration"] or 0,
-        kimg=record["kimg"],
+        iteration=record.get("iteration") or 0,
+        kimg=record.get("kimg"),
         hours=None if seconds is None else seconds / 3600,
-        hardware=_hardware(record["hardware"] or {}),
+        hardware=_hardware(record.get("hardware") or {}),
         commit=None if commit is None else printable(commit),
         time=printable(record.get("time") or ""),
     )

@@ -16,7 +16,7 @@ def read_records(path: Path, problems: list[str] | None = None) -> list[dict[str
     """Records of a file, in the order they were written and in the newest layout.
 
     Runs may be going on: a line that is torn is left out, as is one of a later version or one that
-    lacks or garbles what a record holds. What is not known is None or empty.
+    lacks or garbles what a record holds.
 
     Args:
         path: the file; without it there are no records.
@@ -51,56 +51,37 @@ def read_records(path: Path, problems: list[str] | None = None) -> list[dict[str
     return records
 
 
-def _checked(content: dict[str, Any]) -> dict[str, Any]:
-    """A record of the newest layout; whoever reads it need not ask for types again."""
-    scores = {name: _finite(value) for name, value in content["scores"].items()}
-    repeats = _dict_or_none(content, "by_evaluation_seed") or {}
-    directions, ranking = _what_ranks(content, scores)
-    protocol, run = _dict(content, "protocol"), _dict(content, "run")
-    data = _dict_or_none(run, "data") or {}
-    config = _dict_or_none(run, "config") or {}
-    _dict_or_none(config, "terms")
-    hardware = _dict_or_none(content, "hardware")
-    if hardware is not None:
-        hardware = {**hardware, "devices": int(_finite(hardware.get("devices") or 1))}
-    iteration = content.get("iteration")
-    return {
-        **content,
-        "schema": SCHEMA,
-        "scores": scores,
-        "directions": directions,
-        "ranking": ranking,
-        "by_evaluation_seed": {
-            name: [_finite(value) for value in values] for name, values in repeats.items()
-        },
-        "protocol": {**protocol, "dataset": str(protocol["dataset"])},
-        "fingerprint": str(content["fingerprint"]),
-        "iteration": None if iteration is None else int(_finite(iteration)),
-        "kimg": _number(content, "kimg"),
-        "seconds": _number(content, "seconds"),
-        "run": {
-            **run,
-            "config": config,
-            "data": {**data, "shape": [int(side) for side in data.get("shape") or ()]},
-        },
-        "hardware": hardware,
-        "versions": _dict_or_none(content, "versions") or {},
-    }
+def _checked(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of the newest layout whose parts are what they should be.
 
-
-def _what_ranks(
-    content: dict[str, Any], scores: dict[str, float]
-) -> tuple[dict[str, str], list[str]]:
-    """Directions, and the names of scores that rank."""
-    if content["schema"] < 2:
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: they are not; names what.
+    """
+    scores = record["scores"]
+    for number in scores.values():
+        _finite(number)
+    for numbers in (_dict_or_none(record, "by_evaluation_seed") or {}).values():
+        list(map(_finite, numbers))
+    for key in ("kimg", "seconds"):
+        if record.get(key) is not None:
+            _finite(record[key])
+    if not isinstance(record.get("iteration"), int | None):
+        raise ValueError("'iteration'")
+    str.join("", (record["fingerprint"], _dict(record, "protocol")["dataset"]))
+    run = _dict(record, "run")
+    _dict_or_none(_dict_or_none(run, "config") or {}, "terms")
+    list(map(int, (_dict_or_none(run, "data") or {}).get("shape") or ()))
+    _finite((_dict_or_none(record, "hardware") or {}).get("devices", 1))
+    _dict_or_none(record, "versions")
+    if record["schema"] < 2:
         directions = first_schema.directions(scores)
-        return directions, first_schema.ranking(directions)
-    directions = {
-        name: direction
-        for name, direction in content["directions"].items()
-        if name in scores and direction in (SMALLER, LARGER)
-    }
-    return directions, [name for name in content["ranking"] if name in directions]
+        ranking = first_schema.ranking(directions)
+        return {**record, "schema": SCHEMA, "directions": directions, "ranking": ranking}
+    if not set(_dict(record, "directions").values()) <= {SMALLER, LARGER}:
+        raise ValueError("'directions'")
+    if not set(record["ranking"]) <= set(record["directions"]) <= set(scores):
+        raise ValueError("'ranking'")
+    return record
 
 
 def _dict(content: dict[str, Any], key: str) -> dict[str, Any]:
@@ -113,11 +94,6 @@ def _dict_or_none(content: dict[str, Any], key: str) -> dict[str, Any] | None:
     return None if content.get(key) is None else _dict(content, key)
 
 
-def _number(content: dict[str, Any], key: str) -> float | None:
-    return None if content.get(key) is None else _finite(content[key])
-
-
-def _finite(value: Any) -> float:
+def _finite(value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"a number ({str(value)[:40]!r})")
-    return value

@@ -84,13 +84,14 @@ class FinalScores(pl.Callback):
         self.evaluator, self.scores, self.best = evaluator, scores, best
         self.results: dict[int, Scores] = {}
 
-    def check(self, data: Any) -> None:
+    def check(self, data: Any, game: Game | None = None) -> None:
         """Find out before the run whether its scores can be had at the end.
 
         Raises:
-            UserError: weights of an extractor, or images, are missing.
+            UserError: weights of an extractor, images, or what outputs are compared with, are
+                missing.
         """
-        self.evaluator.check(data)
+        self.evaluator.check(data, None if game is None else GeneratorFakes(game, data))
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         """Score, unless the run was stopped before its end."""
@@ -98,8 +99,9 @@ class FinalScores(pl.Callback):
             return
         trainer.strategy.barrier()  # the first rank has written the best checkpoint
         with untouched(game):
-            evaluator = self.evaluator.prepare(trainer.datamodule, game.device)
-            if evaluator.protocol_for(GeneratorFakes(game)) is None:
+            fakes = GeneratorFakes(game, trainer.datamodule)
+            evaluator = self.evaluator.prepare(trainer.datamodule, game.device, fakes=fakes)
+            if evaluator.protocol_for(fakes) is None:
                 return
             games = {game.iteration: (game, self.scores.seconds)}
             # Other machines may not see the first one's disk.
@@ -112,7 +114,7 @@ class FinalScores(pl.Callback):
                 self._score(evaluator, player, seconds, trainer)
 
     def _score(self, evaluator: Any, game: Game, seconds: float, trainer: pl.Trainer) -> None:
-        fakes, iteration = GeneratorFakes(game), game.iteration
+        fakes, iteration = GeneratorFakes(game, trainer.datamodule), game.iteration
         protocol = evaluator.protocol_for(fakes)
         known = {(r["fingerprint"], r["iteration"]) for r in read_records(self.scores.path)}
         if from_first_rank((protocol.fingerprint, iteration) in known):

@@ -58,8 +58,8 @@ def generator_of_run(config: DictConfig, device: torch.device) -> Contestant:
     about = {"config": content["config"], "data": content["data"]}
     return Contestant(
         data=data,
-        fakes=GeneratorFakes(game),
-        protocol=own.protocol if _scores(own.get("protocol")) else own.monitor,
+        fakes=GeneratorFakes(game, data),
+        protocol=own.protocol if _has_scores(own.protocol) else own.monitor,
         about={
             "run": {"title": title(own, data.spec, game), **about},
             "iteration": game.iteration,
@@ -116,9 +116,8 @@ def evaluate(config: DictConfig) -> Scores:
     settings = config.protocol if config.get("protocol") else found.protocol
     evaluator = instantiate(settings, _convert_="all")
     with progress() as tell:
-        count = found.fakes.count
-        evaluator.check(found.data, fakes=count)
-        evaluator = evaluator.prepare(found.data, device, fakes=count, progress=tell)
+        evaluator.check(found.data, fakes=found.fakes)
+        evaluator = evaluator.prepare(found.data, device, fakes=found.fakes, progress=tell)
         if isinstance(evaluator, NoScores):
             raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
         scores = evaluator.score(found.fakes)
@@ -136,8 +135,8 @@ def _checkpoint(config: DictConfig) -> Path:
     return newest[0]
 
 
-def _scores(settings: DictConfig | None) -> bool:
-    return settings is not None and "NoScores" not in settings._target_
+def _has_scores(settings: DictConfig) -> bool:
+    return not isinstance(instantiate(settings, _convert_="all"), NoScores)
 
 
 def _device(name: str) -> torch.device:

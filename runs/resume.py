@@ -8,8 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.errors import UserError
-from saddlepoint.runs import checkpoint_file
 from saddlepoint.records.settings import HARMLESS, flat, is_under
+from saddlepoint.runs import checkpoint_file
 
 
 class Resumption(NamedTuple):

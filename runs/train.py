@@ -76,8 +76,8 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     checkpoints = Checkpointing(folder / LAST, config.checkpoint_every, header, seconds_before)
     best = BestCheckpoints(scores, checkpoints, config.keep_best)
     final = FinalScores(instantiate(config.protocol, _convert_="all"), scores, best)
-    scores.check(data)
-    final.check(data)
+    scores.check(data, game)
+    final.check(data, game)
     status = StatusLine(console)
     samples = SampleGrids(folder / "samples", config.sample_every)
     loggers = [CSVFile(folder / "metrics.csv", game.iteration)]
