@@ -81,13 +81,12 @@ class Metric(ABC):
 
     def definition(self) -> dict[str, Any]:
         """Options that move the values, as plain values."""
-        arguments = inspect.signature(type(self)).parameters.values()
-        names = [a.name for a in arguments if a.kind is not inspect.Parameter.VAR_KEYWORD]
-        options = {name: getattr(self, name, inspect.Parameter.empty) for name in names}
-        options.pop("extractor", None)  # protocols describe it by its weights
-        for name, value in options.items():
-            if value is inspect.Parameter.empty:
+        options: dict[str, Any] = {}
+        for name in _options(type(self)):
+            if not hasattr(self, name):
                 raise TypeError(f"{type(self).__name__} does not keep its option: set self.{name}")
+            options[name] = getattr(self, name)
+        options.pop("extractor", None)  # protocols describe it by its weights
         return options
 
     def direction(self, value: str) -> str | None:
@@ -151,3 +150,15 @@ class SetMetric(Metric):
             real: full collectors, those of `of_reals` among them.
             fake: full collectors, those of `of_fakes` among them.
         """
+
+
+def _options(kind: type) -> list[str]:
+    """Arguments of a constructor, and of those that it hands ``**settings`` on to."""
+    names: list[str] = []
+    for owner in kind.__mro__[:-1]:
+        if "__init__" in vars(owner):
+            own = list(inspect.signature(owner.__init__).parameters.values())[1:]
+            names += [p.name for p in own if p.kind is not p.VAR_KEYWORD]
+            if not any(p.kind is p.VAR_KEYWORD for p in own):
+                break
+    return names
