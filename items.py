@@ -1,6 +1,6 @@
 """Items of a data set, or what a generator is fed: named fields of n items."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ class Items(dict[str, Tensor]):
 
     The names in use: ``image`` (n, *shape), of toys the point itself; ``label`` (n,) int64, the
     class; ``attributes`` (n, A); ``index`` (n,) int64, the position in the data set; ``points``
-    (n, P, 2), landmarks; ``mask`` (n, 1, h, w); ``vector`` (n, d). What a generator is fed adds
-    ``latents`` (n, d), ``condition`` and ``target``.
+    (n, P, 2), landmarks; ``mask`` (n, 1, h, w); ``vector`` (n, d). What a generator is fed, and
+    what a critic looks at, adds ``latents`` (n, d), ``condition`` and ``target``.
     """
 
     def __getattr__(self, name: str) -> Tensor:
@@ -33,12 +33,20 @@ class Items(dict[str, Tensor]):
         """Number of items n."""
         return len(next(iter(self.values())))
 
+    def but(self, **fields: Tensor) -> "Items":
+        """The same items with some fields replaced or added."""
+        return Items({**self, **fields})
+
+    def only(self, *names: str) -> "Items":
+        """Those of the fields named that are there."""
+        return Items({name: self[name] for name in names if name in self})
+
     def map(self, function: Callable[[Tensor], Tensor]) -> "Items":
         """Apply a function to every field."""
         return Items({name: function(field) for name, field in self.items()})
 
-    def part(self, items: slice) -> "Items":
-        """Some of the items."""
+    def part(self, items: slice | Tensor) -> "Items":
+        """Some of the items: a slice, or their numbers (m,)."""
         return self.map(lambda field: field[items])
 
     def to(self, device: torch.device | str) -> "Items":
@@ -49,3 +57,9 @@ class Items(dict[str, Tensor]):
         """Consecutive parts of at most ``size`` items."""
         for start in range(0, self.count, size):
             yield self.part(slice(start, start + size))
+
+    @staticmethod
+    def join(parts: Sequence["Items"]) -> "Items":
+        """All items of several parts, one after the other, with the fields that all parts have."""
+        names = [name for name in parts[0] if all(name in part for part in parts)]
+        return Items({name: torch.cat([part[name] for part in parts]) for name in names})

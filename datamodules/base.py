@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,20 @@ class DataSpec:
     def num_classes(self) -> int:
         """Number of classes; 0 if there are none."""
         return len(self.classes)
+
+    @property
+    def fields(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one item's field, by name."""
+        return {"image": self.shape, "label": (), "attributes": (len(self.attributes),)}
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "DataSpec":
+        """From `plain`."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
 
 
 class DataModule(pl.LightningDataModule, ABC):

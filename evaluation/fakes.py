@@ -64,8 +64,8 @@ class GeneratorFakes:
     """What a game generates, see `gans.game.Game`.
 
     Args:
-        game: has ``inputs_at(positions, seed, data)``, ``sample(inputs)``, ``condition``,
-            ``needs_data``, ``is_averaged`` and ``sampled_generator``.
+        game: has ``inputs_at(positions, seed, data)``, ``sample(inputs)``, ``sampled()``,
+            ``condition``, ``needs_data`` and ``is_averaged``.
         data: data module that the game takes its inputs from, where it is fed with images.
     """
 
@@ -80,7 +80,7 @@ class GeneratorFakes:
         """The images that the game is fed with: held out ones, where the data have some."""
         if not self.game.needs_data:
             return {}
-        spec = (getattr(self.data, "held_out", None) or self.data).spec
+        spec = (self.data.held_out or self.data).spec
         return {"dataset": spec.name, "digest": spec.digest}
 
     @cached_property
@@ -99,16 +99,17 @@ class GeneratorFakes:
             wanted = min(size, positions.stop - start)
             drawn = range(start, start + (size if own else wanted))
             inputs = self.game.inputs_at(drawn, seed, self.data)
-            with batch_statistics(self.game.sampled_generator) if own else contextlib.nullcontext():
+            with batch_statistics(self.game.sampled()) if own else contextlib.nullcontext():
                 images = self.game.sample(inputs)
             part = slice(wanted)
             yield Generated(images[part], self._classes(inputs, images)[part], inputs.part(part))
 
     def _classes(self, inputs: Items, images: Tensor) -> Tensor:
-        if self.game.condition.kind == "classes":
-            # What images are asked to become is called their target.
-            return inputs["target" if "target" in inputs else "condition"]
-        return torch.zeros(len(images), dtype=torch.long, device=images.device)
+        condition = self.game.condition
+        if condition is None or condition.kind != "classes":
+            return torch.zeros(len(images), dtype=torch.long, device=images.device)
+        # What an image is asked to become is called its target.
+        return inputs["target" if self.game.needs_data else "condition"]
 
 
 class GivenFakes:

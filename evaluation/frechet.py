@@ -161,7 +161,11 @@ class FeatureStatistics:
     def _compute_root(self) -> Tensor:
         self.root_is_triangular = False
         if self._moments is None:
-            return (torch.cat(self._vectors) - self.mean) / math.sqrt(self.count - 1)
+            # n vectors about their mean have rank n - 1: a reflection that takes (1, ..., 1) to the
+            # first axis leaves their products as they are and makes the first row 0.
+            centred = torch.cat(self._vectors) - self.mean
+            rows = centred[1:] - centred[0] / (math.sqrt(self.count) + 1)
+            return rows / math.sqrt(self.count - 1)
         if not self.is_low_rank:
             # Any root will do, and Cholesky's is by far the cheapest.
             lower, failed = torch.linalg.cholesky_ex(self.covariance)

@@ -1,5 +1,6 @@
 """GAN methods as LightningModules that share one training loop."""
 
+from saddlepoint.gans.aae import AAE
 from saddlepoint.gans.cgan_pd import CGANPD
 from saddlepoint.gans.dag_gan import DAGGAN
 from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
@@ -15,6 +16,7 @@ from saddlepoint.gans.ssgan import SSGAN
 from saddlepoint.gans.wgan_gp import WGANGP
 
 __all__ = [
+    "AAE",
     "CGANPD",
     "DAGGAN",
     "DCGAN",

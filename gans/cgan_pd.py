@@ -1,4 +1,4 @@
-"""cGAN-PD: class-conditional, with a projection discriminator.
+"""cGAN-PD: conditional, with a projection discriminator.
 
 T. Miyato, M. Koyama. "cGANs with Projection Discriminator", ICLR 2018, arXiv 1802.05637.
 """
@@ -12,16 +12,16 @@ from saddlepoint.gans.sngan import SNGAN
 class CGANPD(SNGAN):
     """SNGAN with conditional batch norm in the generator, <embed(y), h> in the discriminator.
 
-    The networks do the conditioning; labels of fakes are uniform over the classes.
+    The networks do the conditioning. Conditions are classes in the paper; vectors do as well.
 
     Raises:
-        UserError: the networks were built for no classes.
+        UserError: there is no condition.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        if not self.num_classes:
+        if self.condition is None:
             raise UserError(
-                f"{type(self).__name__} needs classes and this data has none: choose a datamodule"
-                " with class labels, or an unconditional gan such as sngan."
+                f"{type(self).__name__} needs a condition: set condition=classes, or choose an"
+                " unconditional gan such as sngan."
             )

@@ -1,34 +1,33 @@
 """The game: the training loop that every method shares.
 
 A method says who plays and what each player minimises. Everything else is here: updates and their
-order, freezing, optimisers and their schedule, precision, keyed randomness, the moving average of
-the generator, counters, losses to log, and the state a run resumes from.
+order, freezing, optimisers and their schedules, precision, keyed randomness, the moving average of
+the networks that sampling uses, counters, losses to log, and the state a run resumes from.
 """
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from saddlepoint.gans.distributed import average_gradients
 from saddlepoint.gans.loss_log import LossLog
 from saddlepoint.gans.moving_average import MovingAverage
 from saddlepoint.gans.precision import has_fast_bfloat16
+from saddlepoint.gans.tasks import Task
 from saddlepoint.items import Items
+from saddlepoint.losses.schedule import Schedule, schedule_named
 from saddlepoint.losses.term import Step
 from saddlepoint.randomness import Draws, key_to_seed
+from saddlepoint.schema import Count, NotNegative, checked
 
-#: Factor on every learning rate as a function of t = finished iterations / all iterations.
-LR_SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda t: 1.0,
-    "linear": lambda t: 1.0 - t,
-}
-#: Latents that `Game.sample` draws under one key, so that a sample depends on its position alone.
-LATENTS_PER_KEY = 256
+#: Images of an update that some machine could hold.
+MOST_IMAGES = 2**20
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -39,74 +38,96 @@ class Player:
 
     Attributes:
         name: its loss is the game's method ``{name}_loss(step)``.
-        networks: attributes of the game that hold the modules it trains.
-        optimizer: makes its optimiser from their parameters.
+        optimizer: makes its optimiser from the parameters of its networks.
+        networks: attributes of the game that hold the modules it trains; by default the one of its
+            own name. A network may belong to several players, each with an optimiser of its own.
         updates: how often it moves in one iteration.
-        sees_reals: whether each of its updates gets a fresh batch of reals.
+        batches: fresh batches of reals that each of its updates gets.
+        judged: how many of them a critic is shown; those are what kimg counts.
+        every: it moves in every so-manieth iteration only; the reals of the others pass unseen.
     """
 
     name: str
-    networks: tuple[str, ...]
     optimizer: MakeOptimizer
+    networks: tuple[str, ...] = ()
     updates: int = 1
-    sees_reals: bool = True
+    batches: int = 1
+    judged: int = 0
+    every: int = 1
+
+    def moves_in(self, iteration: int) -> bool:
+        """Whether it moves in this iteration."""
+        return iteration % self.every == 0
 
 
 class Game(pl.LightningModule):
     """Base class of all methods; one `training_step` is one iteration, all players' updates once.
 
     A method defines `players` and, for each, ``{name}_loss(step) -> dict[str, Tensor]``: named,
-    weighted scalars whose sum is minimised.
+    weighted scalars whose sum is minimised. It knows neither latents nor a discriminator: what
+    generators are fed is the task's, who judges is the method's.
 
     Args:
-        generator: maps latents (n, latent_dim) and labels to images (n, *shape) in [-1, 1].
+        networks: modules by name; each becomes the attribute of that name.
+        task: what the generator is fed.
         iterations: length of the run, in iterations.
         batch_size: images per update, over all devices.
         seed: key of every random number of the run.
-        latent_prior: "normal" for N(0, 1), "uniform" for U(-1, 1).
-        lr_schedule: "constant", "linear" (to 0 at the end), or a function of t in [0, 1].
-        ema_half_life_kimg: half-life of the generator's moving average in thousands of real
-            images; 0 switches it off and the generator itself is sampled and scored.
+        lr_schedule: factor of the learning rates: "constant", "linear" (to 0 at the end), or a
+            function of t in [0, 1].
+        beta2_schedule: a schedule of Adam's second beta; None leaves it as it is.
+        ema_half_life_kimg: half-life of the moving average in thousands of real images, or its
+            schedule; 0 switches it off and the networks themselves are sampled and scored.
         ema_rampup: the half-life is at most this share of the images shown so far.
         precision: "bf16" autocast around the networks, "32", or "auto" (bf16 where it is fast).
-        channels_last: keep images and convolution weights in NHWC order; "auto" follows precision.
+        channels_last: keep images and convolution weights in NHWC order; "auto" does where that is
+            the faster layout: on a CPU, and elsewhere with bfloat16.
         log_every: iterations between two reads of the losses.
     """
 
+    #: Networks that sampling uses: the moving average follows them.
+    sampled_networks: ClassVar[tuple[str, ...]] = ("generator",)
+
+    generator: nn.Module
+
+    @checked
     def __init__(
         self,
-        generator: nn.Module,
+        networks: Mapping[str, nn.Module],
+        task: Task,
         *,
-        iterations: int = 100_000,
-        batch_size: int = 64,
+        iterations: Count = 100_000,
+        batch_size: Annotated[int, Ge(1), Le(MOST_IMAGES)] = 64,
         seed: int = 0,
-        latent_prior: str = "normal",
-        lr_schedule: str | Callable[[float], float] = "linear",
-        ema_half_life_kimg: float = 0.0,
-        ema_rampup: float = 0.05,
-        precision: str = "auto",
-        channels_last: bool | str = "auto",
-        log_every: int = 50,
+        lr_schedule: Literal["constant", "linear"] | Schedule = "linear",
+        beta2_schedule: Schedule | None = None,
+        ema_half_life_kimg: NotNegative | Schedule = 0.0,
+        ema_rampup: NotNegative = 0.05,
+        precision: Literal["auto", "bf16", "32", 32] = "auto",
+        channels_last: bool | Literal["auto"] = "auto",
+        log_every: Count = 50,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.generator = generator
+        for name, network in networks.items():
+            setattr(self, name, network)
+        self.task = task
+        self.condition = task.condition  # a module of the game: its buffers are in checkpoints
         self.iterations = iterations
         self.batch_size = batch_size
         self.seed = seed
-        self.latent_prior = latent_prior
-        self.lr_schedule = (
-            LR_SCHEDULES[lr_schedule] if isinstance(lr_schedule, str) else lr_schedule
-        )
-        self.moving_average = (
-            MovingAverage(generator, ema_half_life_kimg, ema_rampup) if ema_half_life_kimg else None
-        )
+        self.lr_schedule = schedule_named(lr_schedule)
+        self.beta2_schedule = beta2_schedule
+        self.moving_average = None
+        if ema_half_life_kimg:
+            followed = {name: networks[name] for name in self.sampled_networks}
+            self.moving_average = MovingAverage(followed, ema_half_life_kimg, ema_rampup)
         self.precision = precision
         self.channels_last = channels_last
         self.log_every = log_every
 
         self.iteration = 0  # finished iterations
-        self.images_shown = 0  # real images, over all devices
+        self.images_shown = 0  # real images that critics were shown, over all devices
         self._losses = LossLog()
         self._resumed_optimizers: dict[str, dict] | None = None
 
@@ -126,37 +147,44 @@ class Game(pl.LightningModule):
             )
         # Whatever a module draws without a key of its own (dropout, say) is keyed here.
         torch.manual_seed(key_to_seed(self.seed, "global", self.iteration))
-        self._set_learning_rates()
-        reals = self._batches_of_reals(batch)
+        self._follow_schedules()
+        batches = self._batches_of_reals(batch["reals"])
+        judged = 0
         for player in self._players:
-            self._give_the_move_to(player)
-            optimizer = self._optimizers[player.name]
             for update in range(player.updates):
-                step = self._step(player, update, next(reals) if player.sees_reals else {})
-                losses = getattr(self, f"{player.name}_loss")(step)
-                optimizer.zero_grad(set_to_none=True)
-                sum(losses.values()).backward()
-                if self.trainer.world_size > 1:
-                    average_gradients(self._parameters_of[player.name])
-                optimizer.step()
-                self._losses.add(self.iteration, player.name, losses)
+                reals = [next(batches) for _ in range(player.batches)]
+                if player.moves_in(self.iteration):
+                    self._give_the_move_to(player)
+                    self.update(player, self._step(player, update, reals))
+                    judged += player.judged * self.batch_size
         self.iteration += 1
-        shown = self.batch_size * self.real_batches_per_iteration
-        self.images_shown += shown
+        self.images_shown += judged
         if self.moving_average is not None:
-            self.moving_average.update(self.generator, shown, self.images_shown)
+            originals = {name: getattr(self, name) for name in self.sampled_networks}
+            progress = self.iteration / self.iterations
+            self.moving_average.update(originals, judged, self.images_shown, progress)
         self._read_losses_when_due()
 
-    def _batches_of_reals(self, batch: dict[str, Any]) -> Any:
-        size = self.batch_size // self.trainer.world_size
-        reals = batch["reals"]
-        images = self._to_memory_format(reals.image)
-        fields = {"real": images, "labels": reals.label, "attributes": reals.get("attributes")}
-        for start in range(0, len(images), size):
-            yield {k: v[start : start + size] for k, v in fields.items() if v is not None}
+    def update(self, player: Player, step: Step) -> None:
+        """Make one update of one player; a method that updates otherwise overrides it."""
+        self.descend(player, getattr(self, f"{player.name}_loss")(step))
 
-    def _step(self, player: Player, update: int, reals: dict[str, Tensor]) -> Step:
-        """Gather what one update sees: its reals, and fresh latents and labels for its fakes."""
+    def descend(self, player: Player, losses: dict[str, Tensor]) -> None:
+        """Step down the gradient of the sum of these losses, averaged over the ranks."""
+        optimizer = self._optimizers[player.name]
+        optimizer.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        if self.trainer.world_size > 1:
+            average_gradients(self._parameters_of[player.name])
+        optimizer.step()
+        self._losses.add(self.iteration, player.name, losses)
+
+    def _batches_of_reals(self, reals: Items) -> Iterator[Items]:
+        formatted = reals.map(self._to_memory_format)
+        return formatted.batches(self.batch_size // self.trainer.world_size)
+
+    def _step(self, player: Player, update: int, reals: list[Items]) -> Step:
+        """Gather what one update sees: its reals, and what its fakes are made from."""
         trainer = self.trainer
         draws = Draws(
             *(self.seed, "update", self.iteration, player.name, update),
@@ -164,16 +192,14 @@ class Game(pl.LightningModule):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        n = self.batch_size // trainer.world_size
-        latents = self._latents(draws, n)
-        labels = draws.integers(n, self.num_classes) if self.num_classes else None
+        if self.condition is not None:
+            reals = [real.but(condition=self.condition.of(real)) for real in reals]
         return Step(
             iteration=self.iteration,
             total_iterations=self.iterations,
             draws=draws,
-            latents=latents,
-            fake_labels=labels,
-            **reals,
+            inputs=self.task.inputs(draws, self.batch_size // trainer.world_size, reals),
+            reals=reals,
         )
 
     def _give_the_move_to(self, player: Player) -> None:
@@ -187,21 +213,26 @@ class Game(pl.LightningModule):
             parameter.requires_grad_(True)
         self._moving = player.name
 
-    def _set_learning_rates(self) -> None:
+    def _follow_schedules(self) -> None:
         # After t finished iterations the rate is lr0 * schedule(t / iterations): the first
         # iteration runs at lr0, the rate 0 belongs to the iteration after the last.
-        factor = self.lr_schedule(self.iteration / self.iterations)
+        progress = self.iteration / self.iterations
+        factor = self.lr_schedule(progress)
         for optimizer in self._optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
+                if self.beta2_schedule is not None:
+                    group["betas"] = (group["betas"][0], self.beta2_schedule(progress))
 
     # Networks ------------------------------------------------------------------------------------
 
-    def generate(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+    def generate(self, inputs: Items) -> Tensor:
         """Images (n, *shape), float32, from the generator in training."""
-        with self.autocast():
-            images = self.generator(latents, labels)
-        return images.float()
+        return self._generate(self.generator, inputs)
+
+    def fakes(self, inputs: Items) -> Items:
+        """What a critic is shown: generated images, and the ``condition`` asked of them."""
+        return inputs.only("condition").but(image=self.generate(inputs))
 
     def autocast(self) -> torch.autocast:
         """bfloat16 around a network's forward pass; losses stay outside, in float32."""
@@ -215,102 +246,80 @@ class Game(pl.LightningModule):
         return self.precision == "bf16"
 
     @property
-    def num_classes(self) -> int:
-        """Classes the generator is conditioned on; 0 if it is not."""
-        return self.generator.num_classes
+    def batches_per_iteration(self) -> int:
+        """Fresh batches of reals that all players together get in one iteration."""
+        return sum(player.updates * player.batches for player in self.players())
+
+    def _generate(self, generator: nn.Module, inputs: Items) -> Tensor:
+        with self.autocast():
+            images = self.task.feed(generator, inputs)
+        return images.float()
 
     @property
-    def real_batches_per_iteration(self) -> int:
-        """Fresh batches of reals that all players together see in one iteration."""
-        return sum(player.updates for player in self.players() if player.sees_reals)
-
-    def _latents(self, draws: Draws, n: int) -> Tensor:
-        if self.latent_prior == "uniform":
-            return draws.uniform(n, self.generator.latent_dim) * 2 - 1
-        return draws.normal(n, self.generator.latent_dim)
+    def uses_channels_last(self) -> bool:
+        """Whether images and convolution weights are in NHWC order on this device."""
+        if self.channels_last == "auto":
+            return self.device.type == "cpu" or self.uses_bfloat16
+        return bool(self.channels_last)
 
     def _to_memory_format(self, images: Tensor) -> Tensor:
-        channels_last = self.uses_bfloat16 if self.channels_last == "auto" else self.channels_last
-        if channels_last and images.ndim == 4:
+        if self.uses_channels_last and images.ndim == 4:
             return images.contiguous(memory_format=torch.channels_last)
         return images
 
     # Sampling ------------------------------------------------------------------------------------
 
     @property
-    def sampled_generator(self) -> nn.Module:
-        """What is sampled and scored: the moving average where there is one."""
-        return self.generator if self.moving_average is None else self.moving_average.average
+    def is_averaged(self) -> bool:
+        """Whether a moving average is sampled and scored, and not the trained weights."""
+        return self.moving_average is not None
 
-    def latents_at(self, start: int, n: int, seed: int | None = None) -> tuple[Tensor, Tensor]:
-        """Latents (n, d) and labels (n,) of samples start .. start + n - 1, functions of position.
-
-        Labels are uniform over the classes (0 for an unconditional generator).
-        """
-        latents, labels = [], []
-        first, last = start // LATENTS_PER_KEY, (start + n - 1) // LATENTS_PER_KEY
-        for block in range(first, last + 1):
-            # Drawn on the CPU: the same samples on every device.
-            draws = Draws(self.seed if seed is None else seed, "samples", block)
-            latents.append(self._latents(draws, LATENTS_PER_KEY))
-            labels.append(draws.integers(LATENTS_PER_KEY, max(self.num_classes, 1)))
-        part = slice(start - first * LATENTS_PER_KEY, start - first * LATENTS_PER_KEY + n)
-        return torch.cat(latents)[part].to(self.device), torch.cat(labels)[part].to(self.device)
-
-    def inputs_at(self, positions: range, seed: int | None = None, data: Any = None) -> Items:
-        """What the generator is fed for samples at ``positions``: latents, and classes if any."""
-        latents, labels = self.latents_at(positions.start, len(positions), seed)
-        return Items(latents=latents, **({"condition": labels} if self.num_classes else {}))
+    def sampled(self, name: str = "generator") -> nn.Module:
+        """A network as it is sampled and scored: its moving average where there is one."""
+        if self.moving_average is None:
+            return getattr(self, name)
+        return self.moving_average.networks[name]
 
     @property
     def needs_data(self) -> bool:
-        """Whether `inputs_at` needs data: latents need none."""
-        return False
+        """Whether what is shown starts from real items."""
+        return self.task.needs_data
 
-    @property
-    def condition(self) -> SimpleNamespace:
-        """What generations are asked for: its ``kind`` and ``num_classes``."""
-        kind = "classes" if self.num_classes else "none"
-        return SimpleNamespace(kind=kind, num_classes=self.num_classes)
-
-    @property
-    def is_averaged(self) -> bool:
-        """Whether what is sampled is a moving average."""
-        return self.moving_average is not None
-
-    @torch.no_grad()
-    def sample(
-        self,
-        n: int | Items | None = None,
-        *,
-        start: int = 0,
-        seed: int | None = None,
-        latents: Tensor | None = None,
-        labels: Tensor | None = None,
-    ) -> Tensor:
-        """Sample images (n, *shape), float32 in [-1, 1], in eval mode.
+    def inputs_at(self, positions: range, seed: int | None = None, data: Any = None) -> Items:
+        """What the generator is fed for the samples at these positions, on the game's device.
 
         Args:
-            n: how many, or what `inputs_at` gives; not needed with ``latents``.
-            start: position of the first one; sample i is the same whatever the batch around it.
+            positions: consecutive ones; sample i is the same whatever the samples around it.
             seed: key of the samples; the run's seed by default.
-            latents: (n, d), instead of drawn ones.
-            labels: (n,), instead of drawn ones.
+            data: a data module, where the game `needs_data`.
         """
-        if isinstance(n, Items):
-            latents, labels = n.latents, n.get("condition")
-        if latents is None:
-            latents, drawn = self.latents_at(start, n, seed)
-            labels = drawn if labels is None else labels
-        generator = self.sampled_generator
-        was_training = generator.training
-        generator.eval()
-        try:
-            with self.autocast():
-                images = generator(latents, labels if self.num_classes else None)
-        finally:
-            generator.train(was_training)
-        return images.float()
+        return self.task.shown(positions, self.seed if seed is None else seed, data).to(self.device)
+
+    @torch.no_grad()
+    def sample(self, inputs: Items) -> Tensor:
+        """Images (n, *shape), float32 in [-1, 1], in eval mode, see `inputs_at`."""
+        with evaluating(self.sampled()) as generator:
+            return self._generate(generator, inputs)
+
+    def pictures(
+        self, positions: range, seed: int | None = None, data: Any = None
+    ) -> dict[str, Tensor]:
+        """Images (n, *shape) by name, for people: one name is a grid, several are its columns.
+
+        Args:
+            positions: of the samples.
+            seed: key of the samples; the run's seed by default.
+            data: a data module, where the game `needs_data`.
+        """
+        inputs = self.inputs_at(positions, seed, data)
+        if self.needs_data:
+            return {"input": inputs.image, "output": self.sample(inputs)}
+        has_images = len(self.generator.shape) == 3
+        if has_images and self.condition is not None and self.condition.num_classes:
+            # One class a column, as far as the columns go.
+            columns = torch.tensor(positions, device=self.device) % 8
+            inputs = inputs.but(condition=columns % self.condition.num_classes)
+        return {"samples": self.sample(inputs)}
 
     # Optimisers, losses, state -------------------------------------------------------------------
 
@@ -321,7 +330,8 @@ class Game(pl.LightningModule):
         self._parameters_of: dict[str, list[nn.Parameter]] = {}
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         for player in self._players:
-            parameters = [p for name in player.networks for p in getattr(self, name).parameters()]
+            networks = [getattr(self, name) for name in player.networks or (player.name,)]
+            parameters = [p for network in networks for p in network.parameters()]
             optimizer = player.optimizer(parameters)
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
@@ -348,7 +358,7 @@ class Game(pl.LightningModule):
 
     @property
     def kimg(self) -> float:
-        """Thousands of real images shown."""
+        """Thousands of real images that critics were shown."""
         return self.images_shown / 1000
 
     def read_losses(self) -> None:
@@ -374,7 +384,11 @@ class Game(pl.LightningModule):
             self.read_losses()
 
     def state(self) -> dict[str, Any]:
-        """Everything a run resumes from: weights, moving average, optimisers, counters."""
+        """Everything a run resumes from: weights, moving average, optimisers, counters.
+
+        What else a module of the game has to remember (a clustering, the probability of an
+        augmentation) it keeps in buffers, or gives by torch's ``get_extra_state``.
+        """
         return {
             "modules": self.state_dict(),
             "optimizers": {name: opt.state_dict() for name, opt in self._optimizers.items()},
@@ -388,3 +402,14 @@ class Game(pl.LightningModule):
         self.iteration = state["iteration"]
         self.images_shown = state["images_shown"]
         self._resumed_optimizers = state["optimizers"]
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[nn.Module]:
+    """Put a network in eval mode for a while."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield network
+    finally:
+        network.train(was_training)

@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
+from saddlepoint.gans.critic import Critic
 from saddlepoint.gans.game import Game, MakeOptimizer, Player
-from saddlepoint.gans.networks.discriminator import Discriminator, Features
+from saddlepoint.gans.networks.conditions import Condition
+from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.tasks import FromLatents
+from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss, Hinge
-from saddlepoint.losses.term import Step, Term, View
+from saddlepoint.losses.term import Step, Term, Terms
+from saddlepoint.schema import Count, checked
 
 ADAM = partial(torch.optim.Adam, lr=2e-4, betas=(0.0, 0.9), fused=True)
 
@@ -20,18 +25,17 @@ class GAN(Game):
     """Discriminator ``n_dis`` times, then generator once; an adversarial loss plus any terms.
 
     Args:
-        generator: latents and labels to images.
-        discriminator: images and labels to `Features`.
+        generator: latents (and conditions) to images.
+        discriminator: images (and conditions) to `Features`.
+        condition: what the generator is asked for; None for nothing.
+        latent_prior: "normal" for N(0, 1), "uniform" for U(-1, 1).
         adversarial: the loss of the game; the method's own by default.
         terms: what stacks, by name; the method's own by default. A method refuses a set of terms
             that leaves out what defines it.
         n_dis: discriminator updates per iteration, each on fresh reals and latents.
         discriminator_optimizer: makes the optimiser of the discriminator and of the terms' heads.
         generator_optimizer: makes the generator's.
-        joint_views: whether one discriminator call looks at all images of an update. It is faster
-            by a factor; the spectral norms then make one power iteration per update where calls of
-            their own (False, the published behaviour) make one per view. A discriminator with
-            batch norm always gets separate calls.
+        joint_views: whether one discriminator pass looks at all images of an update, see `Critic`.
         settings: of `Game`.
     """
 
@@ -40,112 +44,76 @@ class GAN(Game):
     #: The terms that make the method what it is, by name.
     defining_terms: ClassVar[Mapping[str, type[Term]]] = {}
 
+    @checked
     def __init__(
         self,
         generator: nn.Module,
         discriminator: Discriminator,
         *,
+        condition: Condition | None = None,
+        latent_prior: Literal["normal", "uniform"] = "normal",
         adversarial: AdversarialLoss | None = None,
         terms: Mapping[str, Term] | None = None,
-        n_dis: int = 5,
+        n_dis: Count = 5,
         discriminator_optimizer: MakeOptimizer = ADAM,
         generator_optimizer: MakeOptimizer = ADAM,
         joint_views: bool = True,
         **settings: Any,
     ) -> None:
-        super().__init__(generator, **settings)
-        self.discriminator = discriminator
+        networks = {"generator": generator, "discriminator": discriminator}
+        task = FromLatents(generator.latent_dim, latent_prior, condition)
+        super().__init__(networks, task, **settings)
+        self.critic = Critic(discriminator, self.autocast, joint_views=joint_views)
         self.adversarial = adversarial or self.default_adversarial()
         if terms is None:
             terms = {name: term() for name, term in self.defining_terms.items()}
         self._refuse_missing(terms)
-        for term in terms.values():
-            term.attach(discriminator)
-        self.terms = nn.ModuleDict(terms)
+        self.terms = Terms(terms, discriminator)
+        self.terms.refuse_unheard(("discriminator", "generator"))
         self.n_dis = n_dis
         self.discriminator_optimizer = discriminator_optimizer
         self.generator_optimizer = generator_optimizer
-        self.joint_views = joint_views and not discriminator.mixes_samples
 
     def players(self) -> list[Player]:
         """Discriminator (with the heads of all terms), then generator."""
+        sees_reals = self.adversarial.generator_sees_reals or self.terms.see_reals("generator")
         return [
             Player(
-                name="discriminator",
+                "discriminator",
+                self.discriminator_optimizer,
                 networks=("discriminator", "terms"),
-                optimizer=self.discriminator_optimizer,
                 updates=self.n_dis,
+                judged=1,
             ),
-            Player(
-                name="generator",
-                networks=("generator",),
-                optimizer=self.generator_optimizer,
-                sees_reals=any(
-                    term.generator_sees_reals for _, term in self._terms_of("generator")
-                ),
-            ),
+            Player("generator", self.generator_optimizer, batches=int(sees_reals)),
         ]
 
     def discriminator_loss(self, step: Step) -> dict[str, Tensor]:
         """Adversarial loss on reals and detached fakes, and the terms' discriminator parts."""
         with torch.no_grad():
-            step.fake = self.generate(step.latents, step.fake_labels)
-        views = {
-            "real": View(step.real, step.labels),
-            "fake": View(step.fake, step.fake_labels),
-        }
-        self._look(step, views, "discriminator")
-        real, fake = step.features["real"].logits, step.features["fake"].logits
+            step.fake = self.fakes(step.inputs)
+        self._look("discriminator", step, {"real": step.real, "fake": step.fake})
+        real, fake = step.seen["real"].logits, step.seen["fake"].logits
         losses = {"adversarial": self.adversarial.discriminator(real, fake)}
-        for name, term in self._terms_of("discriminator"):
-            losses[name] = term.discriminator_weight * term.discriminator_loss(step)
-        return losses
+        return losses | self.terms.losses("discriminator", step)
 
     def generator_loss(self, step: Step) -> dict[str, Tensor]:
         """Adversarial loss on fakes, and the terms' generator parts."""
-        step.fake = self.generate(step.latents, step.fake_labels)
-        self._look(step, {"fake": View(step.fake, step.fake_labels)}, "generator")
-        losses = {"adversarial": self.adversarial.generator(step.features["fake"].logits)}
-        for name, term in self._terms_of("generator"):
-            losses[name] = term.generator_weight * term.generator_loss(step)
-        return losses
+        step.fake = self.fakes(step.inputs)
+        views = {"fake": step.fake}
+        if self.adversarial.generator_sees_reals:
+            views["real"] = step.real
+        self._look("generator", step, views)
+        logits = [step.seen[name].logits for name in views]
+        losses = {"adversarial": self.adversarial.generator(*logits)}
+        return losses | self.terms.losses("generator", step)
 
-    def discriminate(self, images: Tensor, labels: Tensor | None = None) -> Features:
-        """Features of images, float32."""
-        with self.autocast():
-            features = self.discriminator(images, labels if self.num_classes else None)
-        return Features(*(feature.float() for feature in features))
-
-    def score(
-        self, images: Tensor, labels: Tensor | None = None, head: nn.Module | None = None
-    ) -> Tensor:
-        """Logits (n, 1) from a pass in float32 throughout, for penalties on input gradients.
-
-        The output layer is the discriminator's own, or ``head``.
-        """
-        _, pooled = self.discriminator.features(images)
-        return self.discriminator.logits(pooled, labels if self.num_classes else None, head)
-
-    def _look(self, step: Step, views: dict[str, View], player: str) -> None:
-        """Fill ``step.features`` with all views wanted in this update."""
-        step.score, step.adversarial = self.score, self.adversarial
-        step.terms, step.views = dict(self._terms_of(player)), views
-        for term in step.terms.values():
-            views |= getattr(term, f"{player}_views")(step)
-        if not self.joint_views:
-            step.features = {name: self.discriminate(*view) for name, view in views.items()}
-            return
-        sizes = [len(view.images) for view in views.values()]
-        images = torch.cat([view.images for view in views.values()])
-        labels = torch.cat([view.labels for view in views.values()]) if self.num_classes else None
-        parts = (feature.split(sizes) for feature in self.discriminate(images, labels))
-        step.features = {
-            name: Features(*of_view) for name, *of_view in zip(views, *parts, strict=True)
-        }
-
-    def _terms_of(self, player: str) -> list[tuple[str, Term]]:
-        weight = f"{player}_weight"
-        return [(name, term) for name, term in self.terms.items() if getattr(term, weight)]
+    def _look(self, player: str, step: Step, views: dict[str, Items]) -> None:
+        """Let the critic look at these views, and at all that the terms want in this update."""
+        step.adversarial, step.logit = self.adversarial, self.critic.logit
+        step.penalties = self.terms.penalties(player, step)
+        step.views = views | self.terms.views(player, step)
+        step.seen = self.critic.look(step.views)
 
     def _refuse_missing(self, terms: Mapping[str, Term]) -> None:
         missing = [name for name in self.defining_terms if name not in terms]

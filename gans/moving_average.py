@@ -1,13 +1,16 @@
-"""The exponential moving average of a generator's weights."""
+"""The exponential moving average of the networks that sampling uses."""
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
+from saddlepoint.losses.schedule import Schedule, at
+
 
 class MovingAverage(nn.Module):
-    """Keeps ``average``, a copy of a generator whose weights trail the original's.
+    """Keeps ``networks``, copies by name whose weights trail the originals'.
 
     After a batch of b images the weights move to the original's by 1 - 0.5^(b / h): h, the
     half-life, is in images, so that a change of batch size leaves the average as it was. Early on h
@@ -16,31 +19,47 @@ class MovingAverage(nn.Module):
     EDM). Buffers (batch norm's statistics) are copied.
 
     Args:
-        generator: the network to follow.
-        half_life_kimg: half-life in thousands of real images.
+        networks: the networks to follow, by name.
+        half_life_kimg: half-life in thousands of real images, or its schedule.
         rampup: share of the images shown that caps the half-life; 0 for no cap.
     """
 
-    def __init__(self, generator: nn.Module, half_life_kimg: float, rampup: float = 0.05) -> None:
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        half_life_kimg: float | Schedule,
+        rampup: float = 0.05,
+    ) -> None:
         super().__init__()
-        self.average = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.networks = nn.ModuleDict(
+            {name: copy.deepcopy(n).eval().requires_grad_(False) for name, n in networks.items()}
+        )
         self.half_life_kimg, self.rampup = half_life_kimg, rampup
 
-    def decay(self, batch: int, images_shown: int) -> float:
-        """Weight of the old average after ``batch`` images, ``images_shown`` in all by now."""
-        half_life = self.half_life_kimg * 1000
+    def decay(self, batch: int, images_shown: int, progress: float = 0.0) -> float:
+        """Weight of the old average.
+
+        Args:
+            batch: images of this step.
+            images_shown: in all by now.
+            progress: share of the run that is done.
+        """
+        half_life = at(self.half_life_kimg, progress) * 1000
         if self.rampup:
             half_life = min(half_life, images_shown * self.rampup)
         return 0.5 ** (batch / max(half_life, 1e-8))
 
     @torch.no_grad()
-    def update(self, generator: nn.Module, batch: int, images_shown: int) -> None:
-        """Move the average after an iteration that showed ``batch`` real images."""
-        weight = 1 - self.decay(batch, images_shown)
-        averages, originals = list(self.average.parameters()), list(generator.parameters())
-        torch._foreach_lerp_(averages, originals, weight)
-        for average, original in zip(self.average.buffers(), generator.buffers(), strict=True):
-            average.copy_(original)
+    def update(
+        self, originals: Mapping[str, nn.Module], batch: int, images_shown: int, progress: float
+    ) -> None:
+        """Move the averages after an iteration that showed ``batch`` real images, see `decay`."""
+        weight = 1 - self.decay(batch, images_shown, progress)
+        for name, average in self.networks.items():
+            original = originals[name]
+            torch._foreach_lerp_(list(average.parameters()), list(original.parameters()), weight)
+            for mine, theirs in zip(average.buffers(), original.buffers(), strict=True):
+                mine.copy_(theirs)
 
     def train(self, mode: bool = True) -> "MovingAverage":
         """Stay in eval mode: the average is only ever sampled."""

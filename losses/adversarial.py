@@ -1,11 +1,13 @@
 """Adversarial losses: what the two players of a GAN minimise.
 
-All take logits a = D(x) and b = D(G(z)), large for what the discriminator takes for real, and
-return the mean over all of them in float32.
+All take logits a = D(x) and b = D(G(z)), large for what the discriminator takes for real, of any
+shape (n, ...): one for an image, a map of patches, the plane of a class. They return the mean over
+all of them in float32.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +15,30 @@ from torch import Tensor
 
 
 class AdversarialLoss(ABC):
-    """L_D = E on_real(a) + E on_fake(b) for the discriminator, E generator(b) for the generator."""
+    """What the discriminator and the generator minimise."""
+
+    #: Whether the generator's loss compares its fakes with reals.
+    generator_sees_reals: ClassVar[bool] = False
+
+    @abstractmethod
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """Scalar that the discriminator minimises, from logits (n, ...) and (m, ...)."""
+
+    @abstractmethod
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        """Scalar that the generator minimises, from logits (m, ...) of its fakes.
+
+        Args:
+            fake_logits: of the fakes.
+            real_logits: of reals (n, ...), given where `generator_sees_reals`.
+        """
+
+
+class SeparateLoss(AdversarialLoss):
+    """L_D = E on_real(a) + E on_fake(b): reals and fakes are judged apart from each other."""
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """Scalar that the discriminator minimises, from logits (n, 1) and (m, 1)."""
+        """The sum of the parts on reals and fakes, a scalar."""
         return self.on_real(real_logits) + self.on_fake(fake_logits)
 
     @abstractmethod
@@ -27,13 +49,32 @@ class AdversarialLoss(ABC):
     def on_fake(self, logits: Tensor) -> Tensor:
         """The discriminator's part on what it should take for fake, a scalar."""
 
-    @abstractmethod
-    def generator(self, fake_logits: Tensor) -> Tensor:
-        """Scalar that the generator minimises, from logits (m, 1) of its fakes."""
+
+@dataclass(frozen=True)
+class RelativisticPairing(AdversarialLoss):
+    """L_D = E f(b - a),  L_G = E f(a - b),  f = softplus, over pairs of a real and a fake.
+
+    A. Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019, arXiv 1807.00734 (RpGAN);
+    the loss of R3GAN, Y. Huang et al., arXiv 2501.05441. Pairs are those of equal position in the
+    batch; each player wants its own side to look more real than the other. Only differences of
+    logits count: a constant added to all of them changes nothing.
+    """
+
+    generator_sees_reals: ClassVar[bool] = True
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """E softplus(b - a)."""
+        return F.softplus(fake_logits.float() - real_logits.float()).mean()
+
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        """E softplus(a - b)."""
+        if real_logits is None:
+            raise ValueError("the relativistic loss of the generator needs the logits of reals")
+        return F.softplus(real_logits.float() - fake_logits.float()).mean()
 
 
 @dataclass(frozen=True)
-class Hinge(AdversarialLoss):
+class Hinge(SeparateLoss):
     """L_D = E max(0, 1 - a) + E max(0, 1 + b),  L_G = -E b.
 
     J. H. Lim, J. C. Ye, "Geometric GAN", arXiv 1705.02894; D. Tran et al., arXiv 1702.08896; the
@@ -48,12 +89,12 @@ class Hinge(AdversarialLoss):
         """E max(0, 1 + b)."""
         return F.relu(1 + logits.float()).mean()
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """-E b."""
         return -fake_logits.float().mean()
 
 
-class _BinaryCrossEntropy(AdversarialLoss):
+class _BinaryCrossEntropy(SeparateLoss):
     """L_D = E softplus(-a) + E softplus(b) = -E log s(a) - E log(1 - s(b)), s the sigmoid."""
 
     def on_real(self, logits: Tensor) -> Tensor:
@@ -80,7 +121,7 @@ class Minimax(_BinaryCrossEntropy):
 
     saturating: bool = False
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """E softplus(-b), or -E softplus(b) if saturating."""
         if self.saturating:
             return -self.on_fake(fake_logits)
@@ -100,13 +141,13 @@ class NonSaturating(_BinaryCrossEntropy):
 
     epsilon: float = 1e-8
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """-E log(s(b) + epsilon)."""
         return -torch.log(torch.sigmoid(fake_logits.float()) + self.epsilon).mean()
 
 
 @dataclass(frozen=True)
-class Wasserstein(AdversarialLoss):
+class Wasserstein(SeparateLoss):
     """L_D = -E a + E b,  L_G = -E b.
 
     M. Arjovsky, S. Chintala, L. Bottou, "Wasserstein GAN", ICML 2017, arXiv 1701.07875. The critic
@@ -121,13 +162,13 @@ class Wasserstein(AdversarialLoss):
         """E b."""
         return logits.float().mean()
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """-E b."""
         return -fake_logits.float().mean()
 
 
 @dataclass(frozen=True)
-class LeastSquares(AdversarialLoss):
+class LeastSquares(SeparateLoss):
     """L_D = 1/2 E (a - real)^2 + 1/2 E (b - fake)^2,  L_G = 1/2 E (b - target)^2.
 
     X. Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017, arXiv 1611.04076;
@@ -152,7 +193,7 @@ class LeastSquares(AdversarialLoss):
         """1/2 E (b - fake)^2."""
         return _half_square(logits, self.fake)
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """1/2 E (b - target)^2."""
         return _half_square(fake_logits, self.target)
 

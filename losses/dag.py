@@ -5,18 +5,18 @@ Training", IEEE Transactions on Image Processing, 2021, arXiv 2006.05338.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
-from saddlepoint.losses.gradient_penalty import GradientPenalty
-from saddlepoint.losses.term import Step, Term, View
+from saddlepoint.items import Items
+from saddlepoint.losses.term import Step, Term
 from saddlepoint.losses.transformations import IDENTITY, POLICIES, Transformation
 from saddlepoint.randomness import Draws
+from saddlepoint.schema import checked
 
 
 class Branch(NamedTuple):
@@ -59,6 +59,7 @@ class DAG(Term):
         UserError: a policy, or an argument that does not fit the others.
     """
 
+    @checked
     def __init__(
         self,
         discriminator_weight: float = 0.2,
@@ -66,13 +67,9 @@ class DAG(Term):
         policies: str | Sequence[str | Sequence[Transformation]] = ("rotation",),
         policy_weights: Sequence[float] | None = None,
         include_identity: bool = True,
-        identity_head: str = "own",
+        identity_head: Literal["own", "main"] = "own",
     ) -> None:
         super().__init__(discriminator_weight, generator_weight)
-        if identity_head not in ("own", "main"):
-            raise UserError(
-                f"The dag term has no identity_head={identity_head}: choose own or main."
-            )
         policies = [policies] if isinstance(policies, str) else policies
         self.policies = [_transformations(policy) for policy in policies]
         if not include_identity:
@@ -105,75 +102,76 @@ class DAG(Term):
             self._policies.append(branches)
         self._branches = [branch for branches in self._policies for branch in branches]
 
-    def discriminator_views(self, step: Step) -> dict[str, View]:
+    def discriminator_views(self, step: Step) -> dict[str, Items]:
         """Reals and fakes under every transformation."""
-        real = self._views("real", step.real, step.labels, step.draws)
-        return real | self._views("fake", step.fake, step.fake_labels, step.draws)
+        return self._views(step.draws, real=step.real, fake=step.fake)
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """Weighted sum of F_D over all branches."""
-        logits = self._judge(step, {"real": step.labels, "fake": step.fake_labels})
         games = [
             branch.weight * step.adversarial.discriminator(real, fake)
-            for branch, (real, fake) in zip(self._branches, logits, strict=True)
+            for branch, (real, fake) in self._judge(step, "real", "fake")
         ]
-        for penalty in step.terms.values():
-            if isinstance(penalty, GradientPenalty):
-                games += self._penalties(penalty, step)
+        for weight, penalty in step.penalties:
+            games += self._penalties(weight, penalty, step)
         return sum(games)
 
-    def generator_views(self, step: Step) -> dict[str, View]:
-        """Fakes under every transformation."""
-        return self._views("fake", step.fake, step.fake_labels, step.draws)
+    def generator_views(self, step: Step) -> dict[str, Items]:
+        """Fakes under every transformation, and reals where the base game's loss compares them."""
+        if step.adversarial.generator_sees_reals:
+            return self._views(step.draws, fake=step.fake, real=step.real)
+        return self._views(step.draws, fake=step.fake)
 
     def generator_loss(self, step: Step) -> Tensor:
         """Weighted sum of F_G over all branches."""
-        logits = self._judge(step, {"fake": step.fake_labels})
+        sides = ("fake", "real") if step.adversarial.generator_sees_reals else ("fake",)
         return sum(
-            branch.weight * step.adversarial.generator(fake)
-            for branch, (fake,) in zip(self._branches, logits, strict=True)
+            branch.weight * step.adversarial.generator(*logits)
+            for branch, logits in self._judge(step, *sides)
         )
 
-    def _views(
-        self, side: str, images: Tensor, labels: Tensor | None, draws: Draws
-    ) -> dict[str, View]:
-        if images.ndim != 4:
-            raise UserError(
-                "The dag term transforms images, and these data are points: leave it out of"
-                " terms=[...], or choose another datamodule."
-            )
-        # Once for each name; the identity's view is the one that the base game looks at anyway.
-        transformations = {t.view(side): t for t in (b.transformation for b in self._branches)}
-        return {name: View(t(images, draws), labels) for name, t in transformations.items()}
+    def _views(self, draws: Draws, **sides: Items) -> dict[str, Items]:
+        views = {}
+        for side, items in sides.items():
+            if items.image.ndim != 4:
+                raise UserError(
+                    "The dag term transforms images, and these data are points: leave it out of"
+                    " terms=[...], or choose another datamodule."
+                )
+            # Once for each name; the identity's view is the one the base game looks at anyway.
+            once = {t.view(side): t for t in (b.transformation for b in self._branches)}
+            views |= {name: items.but(image=t(items.image, draws)) for name, t in once.items()}
+        return views
 
-    def _judge(self, step: Step, sides: dict[str, Tensor | None]) -> list[tuple[Tensor, ...]]:
-        """Logits (n, 1) of each branch, by its own head, on the sides with these labels."""
-        sizes = [len(step.features[side].pooled) for side in sides]
+    def _judge(self, step: Step, *sides: str) -> list[tuple[Branch, tuple[Tensor, ...]]]:
+        """Each branch with the logits (n, 1) of its own head on these sides."""
+        sizes = [len(step.seen[side].pooled) for side in sides]
         pooled = [
-            torch.cat([step.features[branch.transformation.view(side)].pooled for side in sides])
+            torch.cat([step.seen[branch.transformation.view(side)].pooled for side in sides])
             for branch in self._branches
         ]
-        known = [labels for labels in sides.values() if labels is not None]
-        labels = torch.cat(known) if len(known) == len(sides) else None
+        condition = Items.join([step.views[side].only("condition") for side in sides])
         k = len(self._branches)
-        logits = self._logits(interleave(pooled), repeat(labels, k), heads_in_turn(self._branches))
-        return [of_branch.split(sizes) for of_branch in logits.unflatten(0, (-1, k)).unbind(1)]
+        logits = self._logits(
+            interleave(pooled),
+            repeat(condition.get("condition"), k),
+            heads_in_turn(self._branches),
+        )
+        parts = logits.unflatten(0, (-1, k)).unbind(1)
+        return [(b, own.split(sizes)) for b, own in zip(self._branches, parts, strict=True)]
 
-    def _penalties(self, penalty: GradientPenalty, step: Step) -> list[Tensor]:
+    def _penalties(self, weight: float, penalty: Any, step: Step) -> list[Tensor]:
         """The penalty of every policy: its mean over all branches, from one pass for them all."""
         losses = []
-        for weight, branches in zip(self.policy_weights, self._policies, strict=True):
+        for policy_weight, branches in zip(self.policy_weights, self._policies, strict=True):
             views = [branch.transformation.view for branch in branches]
-            transformed = replace(
-                step,
-                real=interleave([step.views[view("real")].images for view in views]),
-                fake=interleave([step.views[view("fake")].images for view in views]),
-                labels=repeat(step.labels, len(branches)),
-                fake_labels=repeat(step.fake_labels, len(branches)),
-                score=partial(step.score, head=heads_in_turn(branches)),
+            real, fake = (
+                _interleaved([step.views[view(side)] for view in views])
+                for side in ("real", "fake")
             )
-            loss = penalty.discriminator_loss(transformed)
-            losses.append(weight * penalty.discriminator_weight * loss)
+            logit = partial(step.logit, head=heads_in_turn(branches))
+            loss = penalty.between(real, fake, logit, step.draws)
+            losses.append(policy_weight * weight * loss)
         return losses
 
 
@@ -186,9 +184,14 @@ def interleave(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(tuple(tensors), dim=1).flatten(0, 1)
 
 
-def repeat(labels: Tensor | None, k: int) -> Tensor | None:
-    """Labels (n k,) of k interleaved tensors that share labels (n,)."""
-    return None if labels is None else interleave([labels] * k)
+def _interleaved(views: Sequence[Items]) -> Items:
+    shared = views[0].only("image", "condition")
+    return Items({name: interleave([view[name] for view in views]) for name in shared})
+
+
+def repeat(condition: Tensor | None, k: int) -> Tensor | None:
+    """Conditions (n k, ...) of k interleaved tensors that share conditions (n, ...)."""
+    return None if condition is None else interleave([condition] * k)
 
 
 def heads_in_turn(branches: Sequence[Branch]) -> Callable[[Tensor], Tensor]:

@@ -6,14 +6,17 @@ from U(0, 1) per pair lies on a line between a real and a fake.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
-from saddlepoint.losses.term import Step, Term
+from saddlepoint.items import Items
+from saddlepoint.losses.schedule import Schedule
+from saddlepoint.losses.term import Logit, Step, Term
 from saddlepoint.randomness import Draws
+from saddlepoint.schema import Count, checked
 
 #: Maps samples (n, *shape) to logits (n, 1), each of its own sample alone (no batch norm).
 Score = Callable[[Tensor], Tensor]
@@ -66,17 +69,20 @@ class GradientPenalty(Term, ABC):
 
     Args:
         discriminator_weight: weight of the penalty.
+        every: it counts in every so-manieth iteration only, and that many times as much.
 
     Raises:
         UserError: on attaching to a discriminator with batch norm, where a logit has no gradient
             of its own sample alone.
     """
 
-    #: Attribute of the step with the labels of the samples the penalty looks at.
-    labels: ClassVar[str] = "labels"
+    is_penalty: ClassVar[bool] = True
+    #: Whose condition the samples have that the penalty looks at: "real" or "fake".
+    condition_of: ClassVar[str] = "real"
 
-    def __init__(self, discriminator_weight: float = 10.0) -> None:
-        super().__init__(discriminator_weight)
+    @checked
+    def __init__(self, discriminator_weight: float | Schedule = 10.0, every: Count = 1) -> None:
+        super().__init__(discriminator_weight, every=every)
 
     def attach(self, discriminator: nn.Module) -> None:
         """Make no heads, but refuse batch norm."""
@@ -88,8 +94,19 @@ class GradientPenalty(Term, ABC):
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """The penalty on the reals and fakes of this update."""
-        labels = getattr(step, self.labels)
-        return self.penalty(lambda x: step.score(x, labels), step.real, step.fake, step.draws)
+        return self.between(step.real, step.fake, step.logit, step.draws)
+
+    def between(self, real: Items, fake: Items, logit: Logit, draws: Draws) -> Tensor:
+        """The penalty on any pairs of reals and fakes, as any output layer judges them.
+
+        Args:
+            real: ``image`` (n, *shape), and ``condition`` if there is one.
+            fake: the same.
+            logit: maps images and conditions to logits (n, 1).
+            draws: random numbers of this update.
+        """
+        condition = (real if self.condition_of == "real" else fake).get("condition")
+        return self.penalty(lambda x: logit(x, condition), real.image, fake.image, draws)
 
     @abstractmethod
     def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
@@ -105,15 +122,17 @@ class WassersteinGradientPenalty(GradientPenalty):
     Args:
         discriminator_weight: lambda of the paper, 10.
         norm: "l2" as in the paper, or "rms" (over the values of a sample) as in Dist-GAN.
-
-    Raises:
-        UserError: a norm that does not exist.
+        every: as of `GradientPenalty`, and so below.
     """
 
-    def __init__(self, discriminator_weight: float = 10.0, norm: str = "l2") -> None:
-        super().__init__(discriminator_weight)
-        if norm not in ("l2", "rms"):
-            raise UserError(f"The gradient penalty has no norm={norm}: choose l2 or rms.")
+    @checked
+    def __init__(
+        self,
+        discriminator_weight: float | Schedule = 10.0,
+        norm: Literal["l2", "rms"] = "l2",
+        every: Count = 1,
+    ) -> None:
+        super().__init__(discriminator_weight, every)
         self.norm = norm
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
@@ -158,7 +177,7 @@ class R2(GradientPenalty):
         discriminator_weight: gamma of the paper, 10.
     """
 
-    labels = "fake_labels"
+    condition_of = "fake"
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
         """1/2 E ||g(G(z))||^2; reals and random numbers are not used."""

@@ -7,15 +7,15 @@ and maximization" (Deep InfoMax), ICLR 2019, arXiv 1808.06670.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.errors import UserError
 from saddlepoint.losses.term import Step, Term
+from saddlepoint.schema import Count, checked
 
 #: What stands in for the score of an image's other positions, which are no negatives.
 MASKS = {"soft": -10.0, "exact": -torch.inf}
@@ -86,22 +86,18 @@ class InfoMax(Term):
         mask: "soft" (published) or "exact", see `info_nce`.
         gather_negatives: with several processes, whether negatives come from all of them. The loss
             is then that of one process with the whole batch; by default each has its own.
-
-    Raises:
-        UserError: a mask that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         discriminator_weight: float = 0.2,
         generator_weight: float = 0.2,
-        projection: int = 1024,
-        mask: str = "soft",
+        projection: Count = 1024,
+        mask: Literal["soft", "exact"] = "soft",
         gather_negatives: bool = False,
     ) -> None:
         super().__init__(discriminator_weight, generator_weight)
-        if mask not in MASKS:
-            raise UserError(f"The infomax term has no mask={mask}: choose soft or exact.")
         self.projection = projection
         self.mask = mask
         self.gather_negatives = gather_negatives
@@ -117,11 +113,11 @@ class InfoMax(Term):
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """InfoNCE of the reals."""
-        return self._info_nce(step.features["real"])
+        return self._info_nce(step.seen["real"])
 
     def generator_loss(self, step: Step) -> Tensor:
         """InfoNCE of the fakes."""
-        return self._info_nce(step.features["fake"])
+        return self._info_nce(step.seen["fake"])
 
     def scores(self, pooled: Tensor, local: Tensor) -> Tensor:
         """Dot products of projected features, s(i, j, p) = <m_i, l_j(p)>.

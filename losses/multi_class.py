@@ -15,11 +15,13 @@ Below, u are the logits of a head on the discriminator's trunk, T_k turns an ima
 and classes are numbered from 0: angles 0 .. 3, then `FAKE`.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.errors import UserError
+from saddlepoint.items import Items
 from saddlepoint.losses.rotation import (
     Rotation,
     rotate,
@@ -27,7 +29,8 @@ from saddlepoint.losses.rotation import (
     rotation_labels,
     square,
 )
-from saddlepoint.losses.term import Step, Term, View
+from saddlepoint.losses.term import Step, Term
+from saddlepoint.schema import checked
 
 #: Number of angles, which are classes 0 .. 3.
 ANGLES = 4
@@ -51,6 +54,7 @@ class MultiClassMinimax(Rotation):
             ones are there anyway: one view less for the discriminator.
     """
 
+    @checked
     def __init__(
         self,
         discriminator_weight: float = 1.0,
@@ -64,15 +68,15 @@ class MultiClassMinimax(Rotation):
         """Add an output layer: pooled features (n, d) to logits (n, 5), angles and "fake"."""
         self.head = discriminator.new_head(FAKE + 1)
 
-    def discriminator_views(self, step: Step) -> dict[str, View]:
+    def discriminator_views(self, step: Step) -> dict[str, Items]:
         """The reals, and perhaps the fakes, a quarter of the batch at each angle."""
         views = super().discriminator_views(step)
         return views | super().generator_views(step) if self.rotate_fakes_in_d else views
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """Cross-entropy of the angles of reals, plus that of fakes being fakes."""
-        real = step.features["rotated real"].pooled
-        fake = step.features["rotated fake" if self.rotate_fakes_in_d else "fake"].pooled
+        real = step.seen["rotated real"].pooled
+        fake = step.seen["rotated fake" if self.rotate_fakes_in_d else "fake"].pooled
         angles = rotation_labels(len(real), real.device)
         on_real, on_fake = self.head(torch.cat([real, fake])).split([len(real), len(fake)])
         fakeness = F.log_softmax(on_fake, dim=1)[:, FAKE]
@@ -80,7 +84,7 @@ class MultiClassMinimax(Rotation):
 
     def generator_loss(self, step: Step) -> Tensor:
         """Mean of u_FAKE - u_k over rotated fakes."""
-        logits = self.head(step.features["rotated fake"].pooled)
+        logits = self.head(step.seen["rotated fake"].pooled)
         angles = rotation_labels(len(logits), logits.device)
         return (logits[:, FAKE] - logits.gather(1, angles[:, None]).squeeze(1)).mean()
 
@@ -104,25 +108,18 @@ class MultiClassMatch(Term):
         fake_class: whether fakes are a class of L_D; otherwise it is SSGAN's task on reals alone.
         rotate_fakes_in_d: whether fakes of L_D are rotated, a quarter of them by each angle;
             upright as released.
-
-    Raises:
-        UserError: a generator_task that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         discriminator_weight: float = 0.5,
         generator_weight: float = 0.1,
-        generator_task: str = "match",
+        generator_task: Literal["match", "confuse"] = "match",
         fake_class: bool = True,
         rotate_fakes_in_d: bool = False,
     ) -> None:
         super().__init__(discriminator_weight, generator_weight)
-        if generator_task not in ("match", "confuse"):
-            raise UserError(
-                f"The multi_class term has no generator_task={generator_task}: choose match or"
-                " confuse."
-            )
         self.generator_task = generator_task
         self.generator_sees_reals = generator_task == "match"
         self.fake_class = fake_class
@@ -132,55 +129,50 @@ class MultiClassMatch(Term):
         """Add an output layer: pooled features (n, d) to logits of 4 angles and perhaps "fake"."""
         self.head = discriminator.new_head(ANGLES + self.fake_class)
 
-    def discriminator_views(self, step: Step) -> dict[str, View]:
+    def discriminator_views(self, step: Step) -> dict[str, Items]:
         """A mixed batch: n of the reals at every angle and the fakes."""
-        images, labels = _at_every_angle(step.real), [step.labels] * ANGLES
+        classes = _at_every_angle(step.real)
         if self.fake_class:
-            fake = rotate_by_quarters(step.fake) if self.rotate_fakes_in_d else step.fake
-            images, labels = [*images, fake], [*labels, step.fake_labels]
-        self._draw(step, classes=len(images))
-        return {"mixed": self._drawn(images, labels)}
+            fake = step.fake
+            if self.rotate_fakes_in_d:
+                fake = fake.but(image=rotate_by_quarters(fake.image))
+            classes = [*classes, fake]
+        return {"mixed": _drawn(classes, _numbers(step, len(classes)))}
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """Cross-entropy of the classes of the mixed batch."""
-        return F.cross_entropy(self.head(step.features["mixed"].pooled), self._targets)
+        return F.cross_entropy(self.head(step.seen["mixed"].pooled), step.views["mixed"].target)
 
-    def generator_views(self, step: Step) -> dict[str, View]:
+    def generator_views(self, step: Step) -> dict[str, Items]:
         """Some of the fakes at every angle and, to match, the same ones of the reals."""
-        self._draw(step, classes=ANGLES)
-        views = {
-            "matching fake": self._drawn(_at_every_angle(step.fake), [step.fake_labels] * ANGLES)
-        }
+        numbers = _numbers(step, ANGLES)
+        views = {"matching fake": _drawn(_at_every_angle(step.fake), numbers)}
         if self.generator_task == "match":
-            views["matched real"] = self._drawn(_at_every_angle(step.real), [step.labels] * ANGLES)
+            views["matched real"] = _drawn(_at_every_angle(step.real), numbers)
         return views
 
     def generator_loss(self, step: Step) -> Tensor:
         """Cross-entropy of the angles of fakes, or how far it is from that of reals."""
-        fake = step.features["matching fake"].pooled
+        fake, target = step.seen["matching fake"].pooled, step.views["matching fake"].target
         if self.generator_task == "confuse":
-            return F.cross_entropy(self.head(fake), self._targets)
-        real = step.features["matched real"].pooled.detach()
+            return F.cross_entropy(self.head(fake), target)
+        real = step.seen["matched real"].pooled.detach()
         on_fake, on_real = self.head(torch.cat([fake, real])).chunk(2)
-        return torch.abs(
-            F.cross_entropy(on_fake, self._targets) - F.cross_entropy(on_real, self._targets)
-        )
-
-    def _draw(self, step: Step, classes: int) -> None:
-        """Draw n of the ``classes`` * n images of an update; the loss needs to know their classes.
-
-        Image i of class k has number k n + i.
-        """
-        n = len(step.latents)
-        self._numbers = step.draws.uniform(n, classes).flatten().argsort()[:n]
-        self._targets = self._numbers // n
-
-    def _drawn(self, images: list[Tensor], labels: list[Tensor | None]) -> View:
-        images = torch.cat(images)[self._numbers]
-        if any(part is None for part in labels):  # there are no conditions
-            return View(images)
-        return View(images, torch.cat(labels)[self._numbers])
+        return torch.abs(F.cross_entropy(on_fake, target) - F.cross_entropy(on_real, target))
 
 
-def _at_every_angle(images: Tensor) -> list[Tensor]:
-    return [rotate(square(images), k) for k in range(ANGLES)]
+def _numbers(step: Step, classes: int) -> Tensor:
+    """Draw n of the ``classes`` * n images of an update; image i of class k has number k n + i."""
+    n = step.fake.count
+    return step.draws.uniform(n, classes).flatten().argsort()[:n]
+
+
+def _drawn(classes: list[Items], numbers: Tensor) -> Items:
+    """The images with these numbers; ``target`` is the class of each."""
+    n = classes[0].count
+    drawn = Items.join([items.only("image", "condition") for items in classes]).part(numbers)
+    return drawn.but(target=numbers // n)
+
+
+def _at_every_angle(items: Items) -> list[Items]:
+    return [items.but(image=rotate(square(items.image), k)) for k in range(ANGLES)]

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
-from saddlepoint.losses.term import Step, Term, View
+from saddlepoint.items import Items
+from saddlepoint.losses.term import Step, Term
+from saddlepoint.schema import checked
 
 
 def rotate(images: Tensor, quarters: int) -> Tensor:
@@ -40,6 +42,7 @@ class Rotation(Term):
         generator_weight: alpha of the paper; 0.2 in every published run.
     """
 
+    @checked
     def __init__(self, discriminator_weight: float = 1.0, generator_weight: float = 0.2) -> None:
         super().__init__(discriminator_weight, generator_weight)
 
@@ -47,24 +50,28 @@ class Rotation(Term):
         """Add a second output layer: pooled features (n, d) to 4 angle logits."""
         self.head = discriminator.new_head(4)
 
-    def discriminator_views(self, step: Step) -> dict[str, View]:
+    def discriminator_views(self, step: Step) -> dict[str, Items]:
         """The reals, a quarter of the batch at each angle."""
-        return {"rotated real": View(rotate_by_quarters(square(step.real)), step.labels)}
+        return {"rotated real": _rotated(step.real)}
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """Cross-entropy of the angles of rotated reals."""
-        return self._cross_entropy(step.features["rotated real"].pooled)
+        return self._cross_entropy(step.seen["rotated real"].pooled)
 
-    def generator_views(self, step: Step) -> dict[str, View]:
+    def generator_views(self, step: Step) -> dict[str, Items]:
         """The fakes, a quarter of the batch at each angle."""
-        return {"rotated fake": View(rotate_by_quarters(square(step.fake)), step.fake_labels)}
+        return {"rotated fake": _rotated(step.fake)}
 
     def generator_loss(self, step: Step) -> Tensor:
         """Cross-entropy of the angles of rotated fakes."""
-        return self._cross_entropy(step.features["rotated fake"].pooled)
+        return self._cross_entropy(step.seen["rotated fake"].pooled)
 
     def _cross_entropy(self, pooled: Tensor) -> Tensor:
         return F.cross_entropy(self.head(pooled), rotation_labels(len(pooled), pooled.device))
+
+
+def _rotated(items: Items) -> Items:
+    return items.but(image=rotate_by_quarters(square(items.image)))
 
 
 def square(images: Tensor) -> Tensor:

@@ -1,101 +1,171 @@
 """What stacks: the step a term sees, and the contract a term keeps.
 
 Papers in this field rarely invent a GAN; they add a term to one. A term names the *views* of the
-images it wants the discriminator to look at (the rotated reals, say). The game looks at all views
-of all terms at once, and every term then reads the features it needs from the step: nothing is
-computed twice, and no term knows of another.
+images it wants the critic to look at (the rotated reals, say). The game looks at all views of all
+terms at once, and every term then reads the features it needs from the step: nothing is computed
+twice, and no term knows of another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from saddlepoint.errors import UserError
+from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss
+from saddlepoint.losses.schedule import Schedule, at
 from saddlepoint.randomness import Draws
+from saddlepoint.schema import Count, checked
 
-
-class View(NamedTuple):
-    """Images for the discriminator, float (n, *shape) in [-1, 1], with labels (n,) or None."""
-
-    images: Tensor
-    labels: Tensor | None = None
+#: Maps images (n, *shape) and conditions to logits (n, 1), each of its own image alone.
+Logit = Callable[..., Tensor]
 
 
 @dataclass
 class Step:
-    """One update of one player, as its terms see it.
+    """One update of one player, as its losses and terms see it.
 
     Attributes:
         iteration: finished iterations before this one; ``total_iterations`` is the run's length.
         draws: keyed random numbers of this update.
-        real: reals (n, *shape) in [-1, 1], or None if the player sees none; ``labels`` (n,) and
-            ``attributes`` (n, a) belong to them.
-        latents: (n, d); ``fake`` = G(latents, fake_labels), detached in the discriminator's update.
-        score: maps images (m, *shape) and labels to logits (m, 1) in a float32 pass of its own, for
-            penalties that differentiate the discriminator with respect to its input; with
-            ``head=`` to those of another output layer.
+        inputs: what the generator is fed for its fakes.
+        reals: fresh batches, as many as the player asks for, with ``image`` (n, *shape) in [-1, 1],
+            the other fields of the data, and their ``condition`` where the game has one.
+        fake: ``image`` and ``condition`` of the fakes, detached in a critic's update.
+        views: what the critic looks at, by the view's name; ``real`` and ``fake`` among them where
+            this update compares them.
+        seen: what the critic made of each view, by the view's name.
+        logit: maps images (m, *shape) and conditions to logits (m, 1) in a float32 pass of its own,
+            for penalties that differentiate the critic with respect to its input; with ``head=`` to
+            those of another output layer.
         adversarial: the loss of the game.
-        terms: those in play in this update, by name.
-        views: what the discriminator looks at, by the view's name.
-        features: what the discriminator made of each view, by the view's name. ``"fake"`` is always
-            there; ``"real"`` is in the discriminator's update.
+        penalties: the gradient penalties of the game with their weights: whoever replays the game
+            on other images replays them, too.
     """
 
     iteration: int
     total_iterations: int
     draws: Draws
-    real: Tensor | None = None
-    labels: Tensor | None = None
-    attributes: Tensor | None = None
-    latents: Tensor | None = None
-    fake: Tensor | None = None
-    fake_labels: Tensor | None = None
-    score: Callable[..., Tensor] | None = None
-    adversarial: AdversarialLoss | None = None
-    terms: "dict[str, Term]" = field(default_factory=dict)
-    views: dict[str, View] = field(default_factory=dict)
-    features: dict[str, Any] = field(default_factory=dict)
+    inputs: Items
+    reals: Sequence[Items] = ()
+    fake: Items = field(default_factory=Items)
+    views: dict[str, Items] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
+    logit: Logit = field(init=False)
+    adversarial: AdversarialLoss = field(init=False)
+    penalties: "list[tuple[float, Any]]" = field(default_factory=list)
+
+    @property
+    def real(self) -> Items:
+        """The first batch of reals.
+
+        Raises:
+            RuntimeError: the player asks for none.
+        """
+        if not self.reals:
+            raise RuntimeError("this update has no reals: its player asks for no batches of them")
+        return self.reals[0]
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, in [0, 1)."""
+        return self.iteration / self.total_iterations
 
 
 class Term(nn.Module):
-    """A loss term with a part for each player, its own weights, and the heads it needs.
+    """A loss term with a part for each player it concerns, weights, and the heads it needs.
 
-    Heads are made in `attach` and trained by the discriminator's optimiser; they read the features
-    of views. Losses are returned unweighted; the game weighs them, and leaves out a part whose
-    weight is 0 together with its views, so that weight 0 is exactly the game without the term.
+    The part for a player is ``{player}_loss(step)``, with ``{player}_views(step)`` where it wants
+    views of its own, ``{player}_weight``, and ``{player}_sees_reals`` where a player without reals
+    needs a batch of them. Heads are made in `attach` and trained by the critic's optimiser; they
+    read the features of views. Losses are returned unweighted; the game weighs them, and leaves out
+    a part whose weight is 0 together with its views, so that weight 0 is exactly the game without
+    the term.
 
     Args:
         discriminator_weight: weight of `discriminator_loss` in the discriminator's update.
         generator_weight: weight of `generator_loss` in the generator's update.
+        every: a part counts in every so-manieth iteration only, and that many times as much (lazy
+            regularisation, T. Karras et al., arXiv 1912.04958).
     """
 
+    #: Whether it belongs to the game that is replayed on transformed images.
+    is_penalty: ClassVar[bool] = False
     #: Whether the generator's part needs a batch of reals.
-    generator_sees_reals = False
+    generator_sees_reals: bool = False
 
-    def __init__(self, discriminator_weight: float = 0.0, generator_weight: float = 0.0) -> None:
+    @checked
+    def __init__(
+        self,
+        discriminator_weight: float | Schedule = 0.0,
+        generator_weight: float | Schedule = 0.0,
+        every: Count = 1,
+    ) -> None:
         super().__init__()
         self.discriminator_weight = discriminator_weight
         self.generator_weight = generator_weight
+        self.every = every
 
     def attach(self, discriminator: nn.Module) -> None:
         """Make the heads, from ``discriminator.new_head`` and ``new_local_head``."""
 
-    def discriminator_views(self, step: Step) -> dict[str, View]:
-        """Views wanted in the discriminator's update, besides ``"real"`` and ``"fake"``."""
-        return {}
 
-    def discriminator_loss(self, step: Step) -> Tensor:
-        """Unweighted scalar that the discriminator minimises."""
-        raise AttributeError(
-            f"{type(self).__name__} has no discriminator part; set its weight to 0"
+class Terms(nn.ModuleDict):
+    """The terms of a game by name; each gives the parts that concern a player.
+
+    Args:
+        terms: by name.
+        discriminator: the network that their heads attach to.
+    """
+
+    def __init__(self, terms: Mapping[str, Term], discriminator: nn.Module) -> None:
+        super().__init__()
+        for name, term in terms.items():
+            term.attach(discriminator)
+            self[name] = term
+
+    def views(self, player: str, step: Step) -> dict[str, Items]:
+        """What the terms want the critic to look at, beside what the game shows it."""
+        views: dict[str, Items] = {}
+        for _, term, _ in self._parts(player, step):
+            wanted = getattr(term, f"{player}_views", None)
+            views |= wanted(step) if wanted is not None else {}
+        return views
+
+    def losses(self, player: str, step: Step) -> dict[str, Tensor]:
+        """Weighted losses of the player by the term's name."""
+        parts = self._parts(player, step)
+        return {name: w * getattr(term, f"{player}_loss")(step) for name, term, w in parts}
+
+    def penalties(self, player: str, step: Step) -> list[tuple[float, Term]]:
+        """Weights and terms of the penalties among the player's parts."""
+        return [(w, term) for _, term, w in self._parts(player, step) if term.is_penalty]
+
+    def see_reals(self, player: str) -> bool:
+        """Whether a part for this player needs a batch of reals."""
+        return any(
+            getattr(term, f"{player}_sees_reals", False)
+            for term in self.values()
+            if getattr(term, f"{player}_weight", 0.0) != 0
         )
 
-    def generator_views(self, step: Step) -> dict[str, View]:
-        """Views wanted in the generator's update, besides ``"fake"``."""
-        return {}
+    def _parts(self, player: str, step: Step) -> Iterator[tuple[str, Term, float]]:
+        for name, term in self.items():
+            weight = at(getattr(term, f"{player}_weight", 0.0), step.progress)
+            if weight and step.iteration % term.every == 0:
+                yield name, term, weight * term.every
 
-    def generator_loss(self, step: Step) -> Tensor:
-        """Unweighted scalar that the generator minimises."""
-        raise AttributeError(f"{type(self).__name__} has no generator part; set its weight to 0")
+    def refuse_unheard(self, players: Sequence[str]) -> None:
+        """Refuse terms none of whose parts concerns any of these players.
+
+        Raises:
+            UserError: names the first such term.
+        """
+        for name, term in self.items():
+            if not any(hasattr(term, f"{player}_loss") for player in players):
+                raise UserError(
+                    f"The term {name} has no part for any of the players {', '.join(players)}:"
+                    f" leave it out of terms=[...], or choose another gan."
+                )

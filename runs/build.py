@@ -1,43 +1,88 @@
-"""From settings to objects: the one place where networks, terms and a method come together."""
+"""From settings to objects: the one place where networks, losses and a method come together."""
 
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from saddlepoint.datamodules.base import DataSpec
+from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.randomness import key_to_seed
+from saddlepoint.schema import settings_of
 
 
-def build_game(config: DictConfig, shape: tuple[int, ...], num_classes: int) -> Game:
-    """Build the game of ``config`` for data of one shape.
+def build_game(config: DictConfig, spec: DataSpec) -> Game:
+    """Build the game of ``config`` for data of one kind.
+
+    A class gets what its constructor asks for by name: networks ``shape`` and ``condition``; a
+    method the networks, ``condition``, ``adversarial`` (of loss=) and ``terms``.
 
     Args:
         config: composed settings.
-        shape: of one item, (c, h, w) or (2,).
-        num_classes: of the data; networks get them where ``config.conditional`` is true.
+        spec: of the data.
+
+    Raises:
+        UserError: settings that the method has no use for.
     """
     # Initial weights are drawn from the global generator: keyed by the run's seed.
     torch.manual_seed(key_to_seed(config.seed, "initial weights"))
-    data = {"shape": tuple(shape), "num_classes": num_classes if config.conditional else 0}
-    networks = {name: _instantiate(network, **data) for name, network in config.network.items()}
-    # Called here rather than by Hydra, which would take a loss that is a dataclass for settings.
-    make_game = _instantiate(config.gan, _partial_=True)
-    return make_game(
+    condition = _made(config.condition)(spec) if config.condition else None
+    known = {"shape": tuple(spec.shape), "condition": condition}
+    networks = {name: _made(node)(**_asked(node, known)) for name, node in config.network.items()}
+    parts = {
         **networks,
-        adversarial=_instantiate(config.loss),
-        terms={name: _instantiate(term) for name, term in config.terms.items()},
-    )
+        "condition": condition,
+        "adversarial": _made(config.loss)() if config.loss else None,
+        "terms": {name: _made(term)() for name, term in config.terms.items()},
+    }
+    taken = _asked(config.gan, parts)
+    _refuse_useless(config, parts, taken)
+    game = _made(config.gan)(**taken)
+    _try_optimizers(game)
+    return game
 
 
 def game_of_checkpoint(content: dict[str, Any]) -> Game:
     """Build the game of a checkpoint, with its weights."""
-    config, data = OmegaConf.create(content["config"]), content["data"]
-    game = build_game(config, tuple(data["shape"]), len(data["classes"]))
+    game = build_game(OmegaConf.create(content["config"]), DataSpec.from_plain(content["data"]))
     game.load_state(content["game"])
     return game
 
 
-def _instantiate(node: Any, **arguments: Any) -> Any:
-    return instantiate(node, **arguments, _convert_="all")
+def _made(node: Any) -> Any:
+    """What makes a node's object; Hydra itself would take arguments that are dataclasses apart."""
+    return instantiate(node, _partial_=True, _convert_="all")
+
+
+def _asked(node: DictConfig, known: dict[str, Any]) -> dict[str, Any]:
+    """Of what is known, what a node's class asks for by name and the node itself does not say."""
+    names = settings_of(get_object(node._target_))
+    return {name: value for name, value in known.items() if name in names and name not in node}
+
+
+def _try_optimizers(game: Game) -> None:
+    """Let each player's optimiser refuse its settings now, and not when training starts."""
+    for player in game.players():
+        try:
+            player.optimizer([torch.nn.Parameter(torch.zeros(1))])
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(
+                f"The optimiser of the player {player.name} refuses its settings ({error}): correct"
+                f" gan.{player.name}_optimizer."
+            ) from error
+
+
+def _refuse_useless(config: DictConfig, parts: dict[str, Any], taken: dict[str, Any]) -> None:
+    for name, setting in (("terms", "terms"), ("condition", "condition")):
+        if parts[name] and name not in taken:
+            raise UserError(
+                f"gan={config.method} takes no {name}: leave {setting}= out, or choose another gan."
+            )
+    unknown = [name for name in config.network if name not in taken]
+    if unknown:
+        raise UserError(
+            f"gan={config.method} has no {unknown[0]}, which network= gives: choose a network with"
+            f" {', '.join(name for name in config.network if name in taken) or 'others'}."
+        )

@@ -56,10 +56,5 @@ def description(config: DictConfig, spec: Any) -> dict[str, Any]:
     """What a checkpoint and a record say of a run, in plain values."""
     return {
         "config": OmegaConf.to_container(config, resolve=True),
-        "data": {
-            "name": spec.name,
-            "shape": list(spec.shape),
-            "classes": list(spec.classes),
-            "digest": spec.digest,
-        },
+        "data": spec.plain(),
     }

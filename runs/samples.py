@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
@@ -40,13 +41,9 @@ class SampleGrids(pl.Callback):
     def _write(self, trainer: pl.Trainer, game: Game, name: str) -> None:
         if not trainer.is_global_zero:
             return
-        latents, labels = game.latents_at(0, self.images)
-        if len(game.generator.shape) == 1:
-            latents, labels = game.latents_at(0, self.points)
-        elif game.num_classes:
-            # One class a column, as far as the columns go.
-            labels = labels.new_tensor(range(self.images)) % 8 % game.num_classes
-        samples = game.sample(latents=latents, labels=labels)
+        count = self.points if len(game.generator.shape) == 1 else self.images
+        samples = game.pictures(range(count), data=trainer.datamodule)
+        samples = torch.stack(list(samples.values()), dim=1).flatten(0, 1)
         path = save_picture(samples, self.folder / name)
         for logger in trainer.loggers:
             _send(logger, path, samples, game.iteration)

@@ -48,14 +48,14 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     # Whatever can be wrong with settings and data is found before anything is written.
     _check(config)
     data = instantiate(config.datamodule, _convert_="all")
-    game = build_game(config, data.spec.shape, data.spec.num_classes)
+    game = build_game(config, data.spec)
     if content is not None:
         _check_data(content, data.spec, config.allow_changes)
         game.load_state(content["game"])
     data.plan(
         seed=config.seed,
         batch_size=config.batch_size,
-        batches_per_iteration=game.real_batches_per_iteration,
+        batches_per_iteration=game.batches_per_iteration,
         iterations=config.iterations,
         start=game.iteration,
     )

@@ -15,7 +15,7 @@ class Blocks:
 
     def __init__(self, game: Game, start=0, stop=None, num_classes=10, seed=0):
         generator = torch.Generator().manual_seed(seed)
-        n = game.real_batches_per_iteration * game.batch_size
+        n = game.batches_per_iteration * game.batch_size
         self.images = torch.rand(n, *game.generator.shape, generator=generator) * 2 - 1
         self.labels = torch.randint(num_classes, (n,), generator=generator)
         self.start, self.stop = start, stop or game.iterations
@@ -43,7 +43,7 @@ def play(game: Game, stop=None, callbacks=(), **options) -> Game:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        classes = max(game.num_classes, 1)
+        classes = 1 if game.condition is None else max(game.condition.num_classes, 1)
         trainer.fit(game, Blocks(game, game.iteration, stop, classes, **options))
     return game
 

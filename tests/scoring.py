@@ -30,6 +30,8 @@ class Pixels(Extractor):
 class PlainData:
     """What a score wants of a data module, and no more."""
 
+    held_out = None
+
     def __init__(self, items, name="squares"):
         self.items = items
         self.spec = SimpleNamespace(

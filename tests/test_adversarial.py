@@ -7,6 +7,8 @@ import torch
 
 from saddlepoint.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
 
+pytestmark = pytest.mark.numerical
+
 ALL = [
     Hinge(),
     Minimax(),

@@ -20,6 +20,8 @@ from saddlepoint.extractors.extractor import Extracted, Extractor
 from saddlepoint.runs import checkpoint_file, sample
 from saddlepoint.runs.checkpoint_file import LAST
 
+pytestmark = pytest.mark.numerical
+
 # Nearest neighbours -------------------------------------------------------------------------------
 
 

@@ -26,6 +26,8 @@ from saddlepoint.losses.transformations import (
 )
 from saddlepoint.randomness import Draws
 
+pytestmark = pytest.mark.numerical
+
 SHAPE = (3, 16, 16)
 SMALL = {"iterations": 2, "batch_size": 8, "n_dis": 2, "precision": "32", "log_every": 1}
 LOSSES = [Hinge(), Minimax(), NonSaturating(), Wasserstein(), LeastSquares()]

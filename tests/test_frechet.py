@@ -8,10 +8,13 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
 
+pytestmark = pytest.mark.numerical
+
 
 def features(count, dimensions, seed, shift=0.0):
     """Correlated features with a spectrum that falls off by 1000."""
     mixing = torch.randn(dimensions, dimensions, generator=torch.Generator().manual_seed(0))
+    mixing = torch.linalg.qr(mixing).Q  # orthogonal: leaves the spectrum
     noise = torch.randn(count, dimensions, generator=torch.Generator().manual_seed(seed))
     return ((noise * torch.logspace(0, -3, dimensions)) @ mixing + shift).double()
 
@@ -31,6 +34,28 @@ def through_moments(result):
 def torch_fidelity(a, b):
     moments = [fid_features_to_statistics(x) for x in (a, b)]
     return fid_statistics_to_metric(*moments, verbose=False)["frechet_inception_distance"]
+
+
+def by_singular_values(a, b):
+    """The distance and how far others may be off: with roots of eigenvalues != 0, and of all d.
+
+    With A = X^T X and B = Y^T Y the roots of the eigenvalues of A B are the singular values of
+    X Y^T, exact to eps times the largest. An eigenvalue itself is known to about d eps |A B|, which
+    moves its root by that over the root; one that is 0 for want of vectors by the root of that.
+    """
+    x, y = ((side - side.mean(0)).numpy() / math.sqrt(len(side) - 1) for side in (a, b))
+    shift = (a.mean(0) - b.mean(0)).numpy()
+    squares = shift @ shift + (x**2).sum() + (y**2).sum()
+    dimensions, rank = x.shape[1], min(len(x) - 1, len(y) - 1, x.shape[1])
+    roots = np.linalg.svd(x @ y.T, compute_uv=False)[:rank]
+    ulp = dimensions * np.finfo(float).eps
+    moved = ulp * roots[0] ** 2 / np.hypot(roots, math.sqrt(ulp) * roots[0])
+    rounding = 2 * moved.sum() + ulp * squares
+    return (
+        squares - 2 * roots.sum(),
+        rounding,
+        rounding + 2 * (dimensions - rank) * math.sqrt(ulp) * roots[0],
+    )
 
 
 def gaussian(mean, covariance, count=1000):
@@ -72,11 +97,13 @@ def test_rank_one_covariances():
 )
 def test_equal_to_torch_fidelity(real, generated):
     a, b = features(real, 64, 1), features(generated, 64, 2, shift=0.1)
-    expected = torch_fidelity(a, b)
-    assert frechet_distance(statistics(a), statistics(b)) == pytest.approx(expected, rel=1e-6)
+    expected, rounding, rounding_of_zeros = by_singular_values(a, b)
+    assert rounding < 2e-6 * expected
+    assert torch_fidelity(a, b) == pytest.approx(expected, abs=rounding_of_zeros)
+    assert frechet_distance(statistics(a), statistics(b)) == pytest.approx(expected, abs=rounding)
     # Also where only moments are known, as after merging ranks.
     forgotten = through_moments(statistics(a)), through_moments(statistics(b))
-    assert frechet_distance(*forgotten) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(*forgotten) == pytest.approx(expected, abs=rounding)
 
 
 def test_dead_features():
@@ -84,25 +111,30 @@ def test_dead_features():
     a, b = features(300, 40, 1), features(200, 40, 2, shift=0.1)
     a[:, 10:20] = b[:, 10:20] = 0.5
     a[:, 25] = 0.25
-    expected = torch_fidelity(a, b)
-    assert frechet_distance(statistics(a), statistics(b)) == pytest.approx(expected, rel=1e-6)
+    expected, _, rounding = by_singular_values(a, b)
+    assert torch_fidelity(a, b) == pytest.approx(expected, abs=rounding)
+    assert frechet_distance(statistics(a), statistics(b)) == pytest.approx(expected, abs=rounding)
 
 
 @pytest.mark.parametrize("count", [20, 500])
 def test_a_set_is_at_distance_zero_from_itself_and_c_squared_from_its_translate(count):
     a = features(count, 64, 1)
     shift = torch.linspace(-1, 1, 64)
-    assert frechet_distance(statistics(a), statistics(a)) < 1e-6
+    _, rounding, _ = by_singular_values(a, a)
+    assert frechet_distance(statistics(a), statistics(a)) < rounding < 1e-6
     distance = frechet_distance(statistics(a), statistics(a + shift))
     assert distance == pytest.approx(float(shift @ shift), rel=1e-6)
 
 
 def test_symmetric_and_quadratic_in_scale():
+    # 20 vectors have rank 19: the root of a 20th eigenvalue's rounding could be off by 1e-8.
     a, b = features(200, 32, 1), features(20, 32, 2, shift=0.1)
-    distance = frechet_distance(statistics(a), statistics(b))
-    assert frechet_distance(statistics(b), statistics(a)) == pytest.approx(distance, rel=1e-9)
+    distance, rounding, _ = by_singular_values(a, b)
+    assert rounding < 1e-9 * distance
+    assert frechet_distance(statistics(a), statistics(b)) == pytest.approx(distance, abs=rounding)
+    assert frechet_distance(statistics(b), statistics(a)) == pytest.approx(distance, abs=rounding)
     scaled = frechet_distance(statistics(3 * a), statistics(3 * b))
-    assert scaled == pytest.approx(9 * distance, rel=1e-9)
+    assert scaled == pytest.approx(9 * distance, abs=9 * rounding)
 
 
 @pytest.mark.parametrize("count", [10, 32, 33, 200])
@@ -127,6 +159,7 @@ def test_root(count):
         through_moments(statistics(features(count, 32, 1))),
     ):
         torch.testing.assert_close(result.root.mT @ result.root, result.covariance)
+        assert len(result.root) == min(count - 1, 32)  # no row for an eigenvalue that is 0
 
 
 def test_merging_leaves_the_other_as_it_was_and_forgets_the_root():

@@ -18,6 +18,8 @@ from saddlepoint.losses.rotation import Rotation, rotate, rotate_by_quarters, ro
 from saddlepoint.losses.term import Term
 from saddlepoint.randomness import Draws, key_to_seed
 
+pytestmark = pytest.mark.numerical
+
 SHAPE = (3, 16, 16)
 SMALL = {"iterations": 3, "batch_size": 8, "n_dis": 2, "precision": "32", "log_every": 1}
 
@@ -278,7 +280,8 @@ def test_moving_average_forgets_the_start_and_copies_buffers():
 def test_samples_depend_on_position_not_on_the_batch_around_them():
     played = play(game(ema_half_life_kimg=0.01))
     whole = played.sample(600)
-    assert torch.allclose(played.sample(50, start=230), whole[230:280], atol=1e-6)
+    # A batch of another size may sum each layer's hundred products in another order.
+    assert torch.allclose(played.sample(50, start=230), whole[230:280], atol=1e-5)
     assert not torch.allclose(played.sample(50, start=230, seed=1), whole[230:280])
     assert whole.abs().max() <= 1
 

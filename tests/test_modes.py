@@ -12,6 +12,8 @@ from saddlepoint.evaluation.metrics.metric import Batch
 from saddlepoint.evaluation.metrics.modes import Modes
 from saddlepoint.randomness import keyed_generator
 
+pytestmark = pytest.mark.numerical
+
 DIGITS = SimpleNamespace(
     spec=SimpleNamespace(name="digits", shape=(1, 8, 8), classes=tuple("0123456789"))
 )

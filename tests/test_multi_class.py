@@ -12,6 +12,8 @@ from torch import nn
 from saddlepoint.losses.multi_class import ANGLES, FAKE, MultiClassMatch, MultiClassMinimax
 from saddlepoint.losses.rotation import Rotation, rotate, rotate_by_quarters, rotation_labels
 
+pytestmark = pytest.mark.numerical
+
 
 class Seen(nn.Module):
     """A discriminator stub: the images themselves, flattened, are its features."""

@@ -18,6 +18,8 @@ from saddlepoint.gans.networks.resnet_blocks import (
 )
 from saddlepoint.gans.networks.upsampling import UPSAMPLINGS, UpConvolution, upsample
 
+pytestmark = pytest.mark.numerical
+
 
 def parameters(*modules):
     return sum(p.numel() for module in modules for p in module.parameters())
@@ -175,7 +177,7 @@ def test_zero_insertion_tiles_the_spectrum():
     x = torch.randn(1, 2, 4, 4)
     doubled = upsample(x, "zero_insertion")
     assert torch.equal(doubled[..., ::2, ::2], x)
-    assert doubled.abs().sum() == x.abs().sum()
+    assert doubled.count_nonzero() == x.numel()
     spectrum = torch.fft.fft2(doubled)
     torch.testing.assert_close(spectrum, torch.fft.fft2(x).repeat(1, 1, 2, 2))
 

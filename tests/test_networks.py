@@ -20,6 +20,8 @@ from saddlepoint.gans.networks.resnet_blocks import (
     GeneratorBlock,
 )
 
+pytestmark = pytest.mark.numerical
+
 CONF = Path(__file__).parent.parent / "conf"
 PAIRS = {
     "resnet": (ResNetGenerator, ResNetDiscriminator, (32, 48, 64, 128)),

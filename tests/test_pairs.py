@@ -161,13 +161,12 @@ class Translation:
 
     is_averaged, needs_data = False, True
     condition = SimpleNamespace(kind="attributes", num_classes=0)
-    sampled_generator = torch.nn.Identity()
 
     def __init__(self, spill=0):
         self.spill = spill
 
     def inputs_at(self, positions, seed=None, data=None):
-        source = getattr(data, "held_out", None) or data
+        source = data.held_out or data
         chosen = torch.tensor([position % source.spec.num_items for position in positions])
         (items,) = source.real_batches(len(chosen), chosen)
         target = torch.ones(len(chosen), 1)

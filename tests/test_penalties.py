@@ -20,6 +20,8 @@ from saddlepoint.losses.gradient_penalty import (
 from saddlepoint.losses.term import Step
 from saddlepoint.randomness import Draws
 
+pytestmark = pytest.mark.numerical
+
 SHAPE = (3, 4, 4)
 PENALTIES = [
     WassersteinGradientPenalty(),

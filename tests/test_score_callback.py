@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -38,12 +36,11 @@ class Playing(pl.LightningModule):
         self.automatic_optimization = False
         self.iterations, self.iteration, self.kimg = iterations, 0, 0.0
         self.is_averaged, self.needs_data = False, False
-        self.condition = SimpleNamespace(kind="none", num_classes=0)
+        self.condition = None
         torch.manual_seed(2)
         self.generator = nn.Sequential(
             nn.Linear(4, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 16), nn.Tanh()
         )
-        self.sampled_generator = self.generator
         self.frozen = nn.BatchNorm1d(4).eval()
         self.seeds = []
 
@@ -57,6 +54,9 @@ class Playing(pl.LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.Adam(self.generator.parameters(), 0.01)
+
+    def sampled(self):
+        return self.generator
 
     def inputs_at(self, positions, seed=None, data=None):
         self.seeds.append(seed)

@@ -16,6 +16,8 @@ from saddlepoint.losses.term import Step
 from saddlepoint.randomness import Draws
 from saddlepoint.runs.build import build_game
 
+pytestmark = pytest.mark.numerical
+
 SHAPE, CLASSES = (3, 16, 16), 3
 #: Choices of terms=[...]; each fills one key of the settings.
 CHOICES = sorted(path.stem for path in (ROOT / "conf" / "terms").glob("*.yaml"))

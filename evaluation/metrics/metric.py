@@ -8,13 +8,14 @@ The images of a side pass through an extractor once. Each metric of sets names t
 needs; metrics of one extractor that name the same one share it.
 """
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+
+from saddlepoint.schema import settings_of
 
 
 class Batch(NamedTuple):
@@ -82,7 +83,7 @@ class Metric(ABC):
     def definition(self) -> dict[str, Any]:
         """Options that move the values, as plain values."""
         options: dict[str, Any] = {}
-        for name in _options(type(self)):
+        for name in settings_of(type(self)):
             if not hasattr(self, name):
                 raise TypeError(f"{type(self).__name__} does not keep its option: set self.{name}")
             options[name] = getattr(self, name)
@@ -150,15 +151,3 @@ class SetMetric(Metric):
             real: full collectors, those of `of_reals` among them.
             fake: full collectors, those of `of_fakes` among them.
         """
-
-
-def _options(kind: type) -> list[str]:
-    """Arguments of a constructor, and of those that it hands ``**settings`` on to."""
-    names: list[str] = []
-    for owner in kind.__mro__[:-1]:
-        if "__init__" in vars(owner):
-            own = list(inspect.signature(owner.__init__).parameters.values())[1:]
-            names += [p.name for p in own if p.kind is not p.VAR_KEYWORD]
-            if not any(p.kind is p.VAR_KEYWORD for p in own):
-                break
-    return names

@@ -1,19 +1,8 @@
-"""Checks of what a user may set wrongly."""
+"""Which resolutions a network draws."""
 
 from collections.abc import Collection, Sequence
 
 from saddlepoint.errors import UserError
-
-
-def check_choice(name: str, value: object, choices: Collection[object]) -> None:
-    """Refuse a value that is not among the choices.
-
-    Raises:
-        UserError: names the argument, the value and the choices.
-    """
-    if value not in choices:
-        known = ", ".join(str(choice) for choice in choices)
-        raise UserError(f"The network argument {name}={value} is unknown: choose from {known}.")
 
 
 def check_resolution(network: str, shape: Sequence[int], resolutions: Collection[int]) -> int:

@@ -1,4 +1,4 @@
-"""Batch norm whose gain and bias depend on the class.
+"""Batch norm whose gain and bias depend on the condition.
 
 V. Dumoulin, J. Shlens, M. Kudlur. "A Learned Representation for Artistic Style", ICLR 2017, arXiv
 1610.07629; in GANs: T. Miyato, M. Koyama, "cGANs with Projection Discriminator", ICLR 2018.
@@ -6,32 +6,33 @@ V. Dumoulin, J. Shlens, M. Kudlur. "A Learned Representation for Artistic Style"
 
 from torch import Tensor, nn
 
+from saddlepoint.gans.networks.conditions import Condition
+
 
 class ConditionalBatchNorm2d(nn.Module):
-    """y = gain[class] * (x - mean) / std + bias[class]; plain batch norm if there are no classes.
+    """y = gain(c) * (x - mean) / std + bias(c); plain batch norm where there is no condition.
 
     Args:
-        channels: c of the features (n, c, h, w).
-        num_classes: 0 for batch norm with one gain and bias for all.
+        channels: of the features (n, channels, h, w).
+        condition: what gain and bias depend on; None for one gain and bias for all.
     """
 
-    def __init__(self, channels: int, num_classes: int = 0) -> None:
+    def __init__(self, channels: int, condition: Condition | None = None) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=num_classes == 0)
+        self.norm = nn.BatchNorm2d(channels, affine=condition is None)
         self.gain = self.bias = None
-        if num_classes:
-            self.gain = nn.Embedding(num_classes, channels)
-            self.bias = nn.Embedding(num_classes, channels)
-            nn.init.normal_(self.gain.weight, mean=1.0, std=0.02)
-            nn.init.zeros_(self.bias.weight)
+        if condition is not None:
+            self.gain, self.bias = condition.layer(channels), condition.layer(channels)
+            condition.start_at(1.0, self.gain, spread=0.02)
+            condition.start_at(0.0, self.bias)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Normalise features (n, c, h, w); labels (n,) are needed if there are classes."""
+    def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Normalise features (n, c, h, w); conditions (n, ...) are needed if it depends on them."""
         normalised = self.norm(features)
-        if self.gain is None:
+        if self.gain is None or self.bias is None:
             return normalised
-        if labels is None:
-            raise ValueError("a class-conditional generator needs labels (n,)")
-        gain = self.gain(labels).to(normalised.dtype)[:, :, None, None]
-        bias = self.bias(labels).to(normalised.dtype)[:, :, None, None]
+        if condition is None:
+            raise ValueError("a conditional generator needs conditions (n, ...)")
+        gain = self.gain(condition).to(normalised.dtype)[:, :, None, None]
+        bias = self.bias(condition).to(normalised.dtype)[:, :, None, None]
         return gain * normalised + bias

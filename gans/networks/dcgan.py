@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.gans.networks.arguments import check_choice, check_resolution
+from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
-from saddlepoint.gans.networks.layers import finish, pool
-from saddlepoint.gans.networks.upsampling import UPSAMPLINGS, UpConvolution
+from saddlepoint.gans.networks.layers import Pooling, finish, pool
+from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
+from saddlepoint.schema import Count, checked
 
 RESOLUTIONS = (16, 32, 64, 128)
 #: Channels of the layer next to the image; they double with every halving of the size.
@@ -27,7 +29,7 @@ class DCGANGenerator(nn.Module):
 
     Args:
         shape: (c, h, h) of the images, h one of 16, 32, 64, 128.
-        num_classes: classes of the conditional batch norms; 0 for none.
+        condition: what the batch norms depend on; None for nothing.
         latent_dim: d of the latents (n, d).
         width: channels at 4 x 4, halved with every doubling of the size; None for 8 h.
         upsampling: "transposed", "nearest", "bilinear" or "zero_insertion".
@@ -37,24 +39,23 @@ class DCGANGenerator(nn.Module):
         UserError: a resolution or kind of upsampling that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
-        num_classes: int = 0,
-        latent_dim: int = 100,
-        width: int | None = None,
-        upsampling: str = "transposed",
-        last_upsampling: str | None = None,
+        condition: Condition | None = None,
+        latent_dim: Count = 100,
+        width: Count | None = None,
+        upsampling: Upsampling = "transposed",
+        last_upsampling: Upsampling | None = None,
     ) -> None:
         super().__init__()
-        self.shape, self.num_classes, self.latent_dim = tuple(shape), num_classes, latent_dim
+        self.shape, self.latent_dim = tuple(shape), latent_dim
         last_upsampling = last_upsampling or upsampling
-        check_choice("upsampling", upsampling, UPSAMPLINGS)
-        check_choice("last_upsampling", last_upsampling, UPSAMPLINGS)
         channels = _channels(check_resolution("dcgan", shape, RESOLUTIONS), width)
         self.project = nn.ConvTranspose2d(latent_dim, channels[0], 4)
-        self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, num_classes) for c in channels)
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, condition) for c in channels)
         self.convs = nn.ModuleList(
             UpConvolution(channels[i], channels[i + 1], 3, upsampling=upsampling)
             for i in range(len(channels) - 1)
@@ -62,11 +63,11 @@ class DCGANGenerator(nn.Module):
         self.to_image = UpConvolution(channels[-1], shape[0], 3, upsampling=last_upsampling)
         self.apply(_initialise)
 
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and labels (n,)."""
+    def forward(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and conditions."""
         hidden = self.project(latents[:, :, None, None])
         for norm, conv in zip(self.norms, [*self.convs, self.to_image], strict=True):
-            hidden = conv(F.relu(norm(hidden, labels)))
+            hidden = conv(F.relu(norm(hidden, condition)))
         return torch.tanh(hidden.float())
 
 
@@ -78,7 +79,7 @@ class DCGANDiscriminator(Discriminator):
 
     Args:
         shape: (c, h, h) of the images, h one of 16, 32, 64, 128.
-        num_classes: classes of the projection; 0 for none.
+        condition: of the projection; None for none.
         width: channels at 4 x 4, halved with every doubling of the size; None for 8 h.
         batch_norm: whether there is batch norm; penalties on the gradient of a sample ask for none.
         spectral_norm: whether every layer has spectral norm.
@@ -88,21 +89,21 @@ class DCGANDiscriminator(Discriminator):
         UserError: a resolution or pooling that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
-        num_classes: int = 0,
-        width: int | None = None,
+        condition: Condition | None = None,
+        width: Count | None = None,
         batch_norm: bool = True,
         spectral_norm: bool = False,
-        pooling: str = "flatten",
+        pooling: Pooling = "flatten",
     ) -> None:
-        check_choice("pooling", pooling, ("flatten", "sum", "mean"))
         channels = _channels(check_resolution("dcgan", shape, RESOLUTIONS), width)[::-1]
         normal = partial(nn.init.normal_, std=0.02)
         super().__init__(
-            num_classes=num_classes,
+            condition=condition,
             local_channels=channels[-2],
             pooled_features=channels[-1] * (16 if pooling == "flatten" else 1),
             spectral_norm=spectral_norm,
@@ -130,7 +131,7 @@ class DCGANDiscriminator(Discriminator):
         return local, pool(hidden, self.pooling)
 
 
-def _channels(resolution: int, width: int | None) -> tuple[int, ...]:
+def _channels(resolution: int, width: Count | None) -> tuple[int, ...]:
     """Channels at 4 x 4, 8 x 8, and so on up to half the resolution."""
     if width is None:
         width = NARROWEST * resolution // 8

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.layers import Float32Linear, finish, without_autocast
 
 
@@ -14,7 +15,7 @@ class Features(NamedTuple):
     """What a discriminator makes of n images.
 
     Attributes:
-        logits: (n, 1), float32; large for reals.
+        logits: (n, 1), float32, large for reals; a map of patches has (n, 1, h, w).
         local: feature map (n, c, h, w) in the precision of the forward pass.
         pooled: vector (n, d), float32, that the output layer reads.
     """
@@ -32,7 +33,7 @@ class Discriminator(nn.Module, ABC):
     `new_head` and `new_local_head`, which look like the discriminator's own output layer.
 
     Args:
-        num_classes: classes of the projection, 0 for none.
+        condition: of the projection, None for none.
         local_channels: c of the local map (n, c, h, w).
         pooled_features: d of the pooled vector (n, d).
         spectral_norm: whether output layer, class embedding and heads have it.
@@ -42,48 +43,47 @@ class Discriminator(nn.Module, ABC):
     def __init__(
         self,
         *,
-        num_classes: int,
+        condition: Condition | None,
         local_channels: int,
         pooled_features: int,
         spectral_norm: bool,
         initialise: Callable[[Tensor], Tensor] = nn.init.xavier_uniform_,
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
         self.local_channels = local_channels
         self.pooled_features = pooled_features
         self._options = {"spectral_norm": spectral_norm, "initialise": initialise}
         self.head = self.new_head(1)
         self.embed = None
-        if num_classes:
-            self.embed = finish(nn.Embedding(num_classes, pooled_features), **self._options)
+        if condition is not None:
+            self.embed = finish(condition.layer(pooled_features, bias=False), **self._options)
 
     @abstractmethod
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Local map (n, c, h, w) and pooled vector (n, d), float32, of images (n, *shape)."""
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Features:
-        """Judge images (n, *shape) in [-1, 1]; labels (n,) are needed if there are classes."""
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Features:
+        """Judge images (n, *shape) in [-1, 1]; conditions (n, ...) are needed if it has some."""
         local, pooled = self.features(images)
-        return Features(self.logits(pooled, labels), local, pooled)
+        return Features(self.logits(pooled, condition), local, pooled)
 
     def logits(
-        self, pooled: Tensor, labels: Tensor | None = None, head: nn.Module | None = None
+        self, pooled: Tensor, condition: Tensor | None = None, head: nn.Module | None = None
     ) -> Tensor:
         """Logits (n, 1), float32, of pooled vectors (n, d).
 
         Args:
             pooled: what `features` returned.
-            labels: (n,), needed if there are classes; every head adds the same projection.
+            condition: (n, ...), needed if it has some; every head adds the same projection.
             head: from ``new_head(1)``; the discriminator's own by default.
         """
         logits = (self.head if head is None else head)(pooled)
         if self.embed is None:
             return logits
-        if labels is None:
-            raise ValueError("a projection discriminator needs labels (n,)")
+        if condition is None:
+            raise ValueError("a projection discriminator needs conditions (n, ...)")
         with without_autocast(pooled):
-            return logits + (self.embed(labels) * pooled.float()).sum(1, keepdim=True)
+            return logits + (self.embed(condition) * pooled.float()).sum(1, keepdim=True)
 
     def new_head(self, out_features: int) -> nn.Module:
         """Output layer for the pooled vector, (n, d) to float32 (n, out_features)."""
@@ -92,6 +92,11 @@ class Discriminator(nn.Module, ABC):
     def new_local_head(self, out_channels: int) -> nn.Module:
         """Pointwise output layer for the local map, (n, c, h, w) to (n, out_channels, h, w)."""
         return finish(nn.Conv2d(self.local_channels, out_channels, 1), **self._options)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether its logits depend on a condition."""
+        return self.embed is not None
 
     @property
     def mixes_samples(self) -> bool:

@@ -1,12 +1,16 @@
 """Layers as the backbones use them: Xavier-uniform weights, optional spectral norm."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.gans.networks.spectral_norm import add_spectral_norm
+
+#: How a feature map becomes a vector, see `pool`.
+Pooling = Literal["sum", "mean", "flatten"]
 
 
 def finish(
@@ -55,7 +59,7 @@ class Float32Linear(nn.Linear):
             return F.linear(pooled.float(), self.weight, self.bias)
 
 
-def pool(features: Tensor, kind: str) -> Tensor:
+def pool(features: Tensor, kind: Pooling) -> Tensor:
     """Make one float32 vector of a feature map (n, c, h, w).
 
     Args:

@@ -6,16 +6,19 @@ that are multiples of 32 fill the tiles of matrix units, those of CPUs with AMX 
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.gans.networks.arguments import check_choice, check_resolution
+from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
-from saddlepoint.gans.networks.layers import convolution, linear, pool
-from saddlepoint.gans.networks.upsampling import UPSAMPLINGS, UpConvolution
+from saddlepoint.gans.networks.layers import Pooling, convolution, linear, pool
+from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
+from saddlepoint.schema import Count, checked
 
 RESOLUTIONS = (16, 32, 64)
 
@@ -25,7 +28,7 @@ class LiteGenerator(nn.Module):
 
     Args:
         shape: (c, h, h) of the images, h one of 16, 32, 64.
-        num_classes: classes of the conditional batch norms; 0 for none.
+        condition: what the batch norms depend on; None for nothing.
         latent_dim: d of the latents (n, d).
         width: channels at 4 x 4 and 8 x 8; half of it at 16 x 16, a quarter above.
         upsampling: "nearest", "bilinear", "zero_insertion" or "transposed".
@@ -34,34 +37,65 @@ class LiteGenerator(nn.Module):
         UserError: a resolution or kind of upsampling that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
-        num_classes: int = 0,
-        latent_dim: int = 64,
-        width: int = 128,
-        upsampling: str = "nearest",
+        condition: Condition | None = None,
+        latent_dim: Count = 64,
+        width: Count = 128,
+        upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
-        self.shape, self.num_classes, self.latent_dim = tuple(shape), num_classes, latent_dim
-        check_choice("upsampling", upsampling, UPSAMPLINGS)
+        self.shape, self.latent_dim = tuple(shape), latent_dim
         channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)
         self.bottom_shape = (channels[0], 4, 4)
         self.project = linear(latent_dim, channels[0] * 16)
-        self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, num_classes) for c in channels)
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, condition) for c in channels)
         self.convs = nn.ModuleList(
             UpConvolution(channels[i], channels[i + 1], 3, upsampling=upsampling)
             for i in range(len(channels) - 1)
         )
         self.to_image = convolution(channels[-1], shape[0], 3)
 
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and labels (n,)."""
+    def forward(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and conditions."""
         hidden = self.project(latents).unflatten(1, self.bottom_shape)
         for norm, conv in zip(self.norms, self.convs, strict=False):
-            hidden = conv(F.relu(norm(hidden, labels)))
-        return torch.tanh(self.to_image(F.relu(self.norms[-1](hidden, labels))).float())
+            hidden = conv(F.relu(norm(hidden, condition)))
+        return torch.tanh(self.to_image(F.relu(self.norms[-1](hidden, condition))).float())
+
+
+class LiteEncoder(nn.Module):
+    """Conv3x3, then convolutions of stride 2 with BN down to 4 x 4, linear; leaky ReLU throughout.
+
+    Args:
+        shape: (c, h, h) of the images, h one of 16, 32, 64.
+        latent_dim: d of the codes (n, d).
+        width: channels at 4 x 4 and 8 x 8; half of it at 16 x 16, a quarter above.
+
+    Raises:
+        UserError: a resolution that does not exist.
+    """
+
+    @checked
+    def __init__(self, *, shape: Sequence[int], latent_dim: Count = 64, width: Count = 128) -> None:
+        super().__init__()
+        channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)[::-1]
+        self.from_image = convolution(shape[0], channels[0], 3)
+        self.convs = nn.ModuleList(
+            convolution(channels[i], channels[i + 1], 4, stride=2) for i in range(len(channels) - 1)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels[1:])
+        self.to_code = linear(channels[-1] * 16, latent_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Codes (n, d) of images (n, c, h, h)."""
+        hidden = F.leaky_relu(self.from_image(images), 0.1)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            hidden = F.leaky_relu(norm(conv(hidden)), 0.1)
+        return self.to_code(hidden.flatten(1))
 
 
 class LiteDiscriminator(Discriminator):
@@ -71,7 +105,7 @@ class LiteDiscriminator(Discriminator):
 
     Args:
         shape: (c, h, h) of the images, h one of 16, 32, 64.
-        num_classes: classes of the projection; 0 for none.
+        condition: of the projection; None for none.
         width: channels at 4 x 4 and 8 x 8; half of it at 16 x 16, a quarter above.
         kernel_size: of the convolutions of stride 2, 4 or (a little faster) 3.
         spectral_norm: whether every layer has it.
@@ -81,21 +115,20 @@ class LiteDiscriminator(Discriminator):
         UserError: a resolution, kernel size or pooling that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
-        num_classes: int = 0,
-        width: int = 128,
-        kernel_size: int = 4,
+        condition: Condition | None = None,
+        width: Count = 128,
+        kernel_size: Literal[4, 3] = 4,
         spectral_norm: bool = True,
-        pooling: str = "flatten",
+        pooling: Pooling = "flatten",
     ) -> None:
-        check_choice("kernel_size", kernel_size, (4, 3))
-        check_choice("pooling", pooling, ("sum", "mean", "flatten"))
         channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)[::-1]
         super().__init__(
-            num_classes=num_classes,
+            condition=condition,
             local_channels=channels[-2],
             pooled_features=channels[-1] * (16 if pooling == "flatten" else 1),
             spectral_norm=spectral_norm,

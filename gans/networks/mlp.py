@@ -8,11 +8,12 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.layers import linear, without_autocast
+from saddlepoint.schema import Count, checked
 
 
 class MLPGenerator(nn.Module):
@@ -20,34 +21,36 @@ class MLPGenerator(nn.Module):
 
     Args:
         shape: of the samples, (2,) for points in the plane; any shape will do.
-        num_classes: labels enter as one-hot vectors beside the latents; 0 for none.
+        condition: enters as a vector beside the latents; None for none.
         latent_dim: d of the latents (n, d).
         width: units of a hidden layer.
         depth: hidden layers, at least 1.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
-        num_classes: int = 0,
-        latent_dim: int = 2,
-        width: int = 128,
-        depth: int = 3,
+        condition: Condition | None = None,
+        latent_dim: Count = 2,
+        width: Count = 128,
+        depth: Count = 3,
     ) -> None:
         super().__init__()
-        self.shape, self.num_classes, self.latent_dim = tuple(shape), num_classes, latent_dim
-        self.hidden = _hidden_layers(latent_dim + num_classes, width, depth)
+        self.shape, self.latent_dim = tuple(shape), latent_dim
+        self.encode = None if condition is None else condition.encoder()
+        inputs = latent_dim + (0 if condition is None else condition.features)
+        self.hidden = _hidden_layers(inputs, width, depth)
         self.output = linear(width, math.prod(shape))
 
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Draw samples (n, *shape), float32, from latents (n, d) and labels (n,)."""
+    def forward(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Draw samples (n, *shape), float32, from latents (n, d) and conditions."""
         with without_autocast(latents):
-            if self.num_classes:
-                if labels is None:
-                    raise ValueError("a class-conditional generator needs labels (n,)")
-                classes = F.one_hot(labels, self.num_classes)
-                latents = torch.cat([latents, classes.to(latents.dtype)], dim=1)
+            if self.encode is not None:
+                if condition is None:
+                    raise ValueError("a conditional generator needs conditions (n, ...)")
+                latents = torch.cat([latents, self.encode(condition).to(latents.dtype)], dim=1)
             return self.output(self.hidden(latents)).unflatten(1, self.shape)
 
 
@@ -58,23 +61,24 @@ class MLPDiscriminator(Discriminator):
 
     Args:
         shape: of the samples, (2,) for points in the plane; any shape will do.
-        num_classes: classes of the projection; 0 for none.
+        condition: of the projection; None for none.
         width: units of a hidden layer.
         depth: hidden layers, at least 2.
         spectral_norm: whether every layer has it.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
-        num_classes: int = 0,
-        width: int = 128,
-        depth: int = 3,
+        condition: Condition | None = None,
+        width: Count = 128,
+        depth: Count = 3,
         spectral_norm: bool = False,
     ) -> None:
         super().__init__(
-            num_classes=num_classes,
+            condition=condition,
             local_channels=width,
             pooled_features=width,
             spectral_norm=spectral_norm,

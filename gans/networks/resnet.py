@@ -7,23 +7,26 @@ cGAN-PD, SAGAN and what is built on them, in the form of K. S. Lee and C. Town, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
-from saddlepoint.gans.networks.arguments import check_choice, check_resolution
+from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.attention import SelfAttention
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
-from saddlepoint.gans.networks.layers import convolution, linear, pool
+from saddlepoint.gans.networks.layers import Pooling, convolution, linear, pool
 from saddlepoint.gans.networks.resnet_blocks import (
     DiscriminatorBlock,
     DiscriminatorFirstBlock,
     GeneratorBlock,
 )
-from saddlepoint.gans.networks.upsampling import UPSAMPLINGS
+from saddlepoint.gans.networks.upsampling import Upsampling
+from saddlepoint.schema import Count, checked
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class ResNetGenerator(nn.Module):
 
     Args:
         shape: (c, h, h) of the images, h one of 32, 48, 64, 128.
-        num_classes: classes of the conditional batch norms; 0 for none. The last batch norm is
+        condition: what the batch norms depend on; None for nothing. The last batch norm is
             unconditional.
         latent_dim: d of the latents (n, d).
         width: channels of the widest layer, to which the others are in proportion; None for the
@@ -73,23 +76,22 @@ class ResNetGenerator(nn.Module):
         UserError: a resolution, kind of upsampling or position of attention that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
-        num_classes: int = 0,
-        latent_dim: int = 128,
-        width: int | None = None,
-        upsampling: str = "bilinear",
-        last_upsampling: str | None = None,
+        condition: Condition | None = None,
+        latent_dim: Count = 128,
+        width: Count | None = None,
+        upsampling: Upsampling = "bilinear",
+        last_upsampling: Upsampling | None = None,
         spectral_norm: bool = False,
-        attention: int | None = None,
+        attention: Count | None = None,
     ) -> None:
         super().__init__()
-        self.shape, self.num_classes, self.latent_dim = tuple(shape), num_classes, latent_dim
+        self.shape, self.latent_dim = tuple(shape), latent_dim
         last_upsampling = last_upsampling or upsampling
-        check_choice("upsampling", upsampling, UPSAMPLINGS)
-        check_choice("last_upsampling", last_upsampling, UPSAMPLINGS)
         backbone = BACKBONES[check_resolution("resnet", shape, BACKBONES)]
         channels = _scaled(backbone.generator, width)
         num_blocks = len(channels) - 1
@@ -102,7 +104,7 @@ class ResNetGenerator(nn.Module):
                 channels[i],
                 channels[i + 1],
                 upsampling=upsampling if i < num_blocks - 1 else last_upsampling,
-                num_classes=num_classes,
+                condition=condition,
                 spectral_norm=spectral_norm,
             )
             for i in range(num_blocks)
@@ -113,11 +115,11 @@ class ResNetGenerator(nn.Module):
         self.norm = ConditionalBatchNorm2d(channels[-1])
         self.to_image = convolution(channels[-1], shape[0], 3, spectral_norm=spectral_norm)
 
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and labels (n,)."""
+    def forward(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and conditions."""
         hidden = self.project(latents).unflatten(1, self.bottom_shape)
         for number, block in enumerate(self.blocks, start=1):
-            hidden = block(hidden, labels)
+            hidden = block(hidden, condition)
             if number == self.attention_after:
                 hidden = self.attention(hidden)
         return torch.tanh(self.to_image(F.relu(self.norm(hidden))).float())
@@ -130,7 +132,7 @@ class ResNetDiscriminator(Discriminator):
 
     Args:
         shape: (c, h, h) of the images, h one of 32, 48, 64, 128.
-        num_classes: classes of the projection; 0 for none.
+        condition: of the projection; None for none.
         width: channels of the widest layer, to which the others are in proportion; None for the
             published ones (128 at 32 px, else 1024).
         spectral_norm: whether every layer has it; False for WGAN-GP.
@@ -144,25 +146,24 @@ class ResNetDiscriminator(Discriminator):
         UserError: a resolution, pooling, shortcut or position of attention that does not exist.
     """
 
+    @checked
     def __init__(
         self,
         *,
         shape: Sequence[int],
-        num_classes: int = 0,
-        width: int | None = None,
+        condition: Condition | None = None,
+        width: Count | None = None,
         spectral_norm: bool = True,
-        pooling: str = "sum",
-        preact_shortcut: str = "relu",
-        attention: int | None = None,
+        pooling: Pooling = "sum",
+        preact_shortcut: Literal["relu", "raw"] = "relu",
+        attention: Count | None = None,
     ) -> None:
-        check_choice("pooling", pooling, ("sum", "mean", "flatten"))
-        check_choice("preact_shortcut", preact_shortcut, ("relu", "raw"))
         resolution = check_resolution("resnet", shape, BACKBONES)
         backbone = BACKBONES[resolution]
         channels = _scaled(backbone.discriminator, width)
         last_size = resolution // 2**backbone.downsampling
         super().__init__(
-            num_classes=num_classes,
+            condition=condition,
             local_channels=channels[-2],
             pooled_features=channels[-1] * (last_size**2 if pooling == "flatten" else 1),
             spectral_norm=spectral_norm,
@@ -194,13 +195,13 @@ class ResNetDiscriminator(Discriminator):
         return local, pool(F.relu(self.last_block(local)), self.pooling)
 
 
-def _scaled(channels: tuple[int, ...], width: int | None) -> tuple[int, ...]:
+def _scaled(channels: tuple[int, ...], width: Count | None) -> tuple[int, ...]:
     if width is None:
         return channels
     return tuple(max(c * width // max(channels), 1) for c in channels)
 
 
-def _checked_attention(attention: int | None, num_blocks: int) -> int | None:
+def _checked_attention(attention: Count | None, num_blocks: int) -> int | None:
     if attention is None or 1 <= attention <= num_blocks:
         return attention
     raise UserError(

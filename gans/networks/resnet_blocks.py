@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.layers import convolution
 from saddlepoint.gans.networks.upsampling import UpConvolution
 
@@ -25,7 +26,7 @@ class GeneratorBlock(nn.Module):
         in_channels: c of the input (n, c, h, w).
         out_channels: channels of the output (n, c', 2 h, 2 w), and between the convolutions.
         upsampling: "bilinear", "nearest", "zero_insertion" or "transposed".
-        num_classes: classes of the batch norms, 0 for none.
+        condition: what the batch norms depend on; None for nothing.
         spectral_norm: whether the convolutions have it.
     """
 
@@ -35,23 +36,23 @@ class GeneratorBlock(nn.Module):
         out_channels: int,
         *,
         upsampling: str,
-        num_classes: int = 0,
+        condition: Condition | None = None,
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         residual = {"gain": RESIDUAL_GAIN, "spectral_norm": spectral_norm}
-        self.norm1 = ConditionalBatchNorm2d(in_channels, num_classes)
+        self.norm1 = ConditionalBatchNorm2d(in_channels, condition)
         self.conv1 = UpConvolution(in_channels, out_channels, 3, upsampling=upsampling, **residual)
-        self.norm2 = ConditionalBatchNorm2d(out_channels, num_classes)
+        self.norm2 = ConditionalBatchNorm2d(out_channels, condition)
         self.conv2 = convolution(out_channels, out_channels, 3, **residual)
         self.shortcut = UpConvolution(
             in_channels, out_channels, 1, upsampling=upsampling, spectral_norm=spectral_norm
         )
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
         """Map (n, c, h, w) to (n, c', 2 h, 2 w)."""
-        hidden = self.conv1(F.relu(self.norm1(features, labels)))
-        hidden = self.conv2(F.relu(self.norm2(hidden, labels)))
+        hidden = self.conv1(F.relu(self.norm1(features, condition)))
+        hidden = self.conv2(F.relu(self.norm2(hidden, condition)))
         return hidden + self.shortcut(features)
 
 

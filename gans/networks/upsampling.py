@@ -1,11 +1,13 @@
 """Doubling the size of a feature map, and the convolution that comes with it."""
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.gans.networks.layers import convolution, finish
 
-UPSAMPLINGS = ("bilinear", "nearest", "zero_insertion", "transposed")
+Upsampling = Literal["bilinear", "nearest", "zero_insertion", "transposed"]
 
 
 def upsample(features: Tensor, kind: str) -> Tensor:
@@ -44,13 +46,11 @@ class UpConvolution(nn.Module):
         out_channels: int,
         kernel_size: int,
         *,
-        upsampling: str,
+        upsampling: Upsampling,
         gain: float = 1.0,
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
-        if upsampling not in UPSAMPLINGS:
-            raise ValueError(f"upsampling is one of {', '.join(UPSAMPLINGS)}, not {upsampling!r}")
         self.upsampling = upsampling
         # A pointwise convolution commutes with interpolation and costs a quarter before it.
         self.convolve_first = kernel_size == 1 and upsampling in ("bilinear", "nearest")

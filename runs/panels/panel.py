@@ -65,7 +65,8 @@ class Subject:
             UserError: the generator gives NaN or infinite values.
         """
         for start in range(0, count, BATCH):
-            batch = self.game.sample(min(BATCH, count - start), start=start, seed=self.config.seed)
+            positions = range(start, min(start + BATCH, count))
+            batch = self.game.sample(self.game.inputs_at(positions, self.config.seed))
             if not torch.isfinite(batch).all():
                 raise UserError(
                     "The generator's samples hold NaN or infinite values: its training has"

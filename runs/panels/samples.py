@@ -11,7 +11,9 @@ from saddlepoint.runs.pictures import picture_of
 def grid(subject: Subject) -> Panel:
     """Independent samples."""
     config = subject.config
-    return Panel(picture_of(subject.game.sample(config.images, seed=config.seed)))
+    return Panel(
+        picture_of(subject.game.sample(subject.game.inputs_at(range(config.images), config.seed)))
+    )
 
 
 def interpolation(subject: Subject) -> Panel:

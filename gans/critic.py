@@ -1,0 +1,64 @@
+"""One judge: a discriminator, how it looks at the views of an update, and its logit."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+
+from torch import Tensor, nn
+
+from saddlepoint.gans.networks.discriminator import Discriminator, Features
+from saddlepoint.items import Items
+
+
+class Critic:
+    """Looks at views through a discriminator; a game has as many critics as it needs.
+
+    Args:
+        network: the discriminator; the game trains it.
+        autocast: context of its passes, as of `gans.game.Game.autocast`.
+        joint_views: whether one pass looks at all views together. It is faster by a factor; the
+            spectral norms then make one power iteration where passes of their own (False, the
+            published behaviour) make one per view. A discriminator with batch norm always gets
+            separate passes.
+    """
+
+    def __init__(
+        self,
+        network: Discriminator,
+        autocast: Callable[[], AbstractContextManager],
+        *,
+        joint_views: bool = True,
+    ) -> None:
+        self.network, self.autocast = network, autocast
+        self.joint_views = joint_views and not network.mixes_samples
+
+    def look(self, views: Mapping[str, Items]) -> dict[str, Features]:
+        """Features of every view, float32.
+
+        Args:
+            views: {name: items with ``image`` (n, *shape), and ``condition`` if it depends on one}.
+        """
+        if not self.joint_views:
+            return {name: self._judge(view) for name, view in views.items()}
+        fields = ("image", "condition") if self.network.is_conditional else ("image",)
+        everything = Items.join([view.only(*fields) for view in views.values()])
+        sizes = [len(view.image) for view in views.values()]
+        parts = (feature.split(sizes) for feature in self._judge(everything))
+        return {name: Features(*of_view) for name, *of_view in zip(views, *parts, strict=True)}
+
+    def logit(
+        self, images: Tensor, condition: Tensor | None = None, head: nn.Module | None = None
+    ) -> Tensor:
+        """Logits (n, 1) from a pass in float32 throughout, for penalties on input gradients.
+
+        The output layer is the discriminator's own, or ``head``. Of a map of logits it is the mean.
+        """
+        _, pooled = self.network.features(images)
+        asked = condition if self.network.is_conditional else None
+        logits = self.network.logits(pooled, asked, head)
+        return logits if logits.ndim == 2 else logits.flatten(1).mean(1, keepdim=True)
+
+    def _judge(self, view: Items) -> Features:
+        asked = view.get("condition") if self.network.is_conditional else None
+        with self.autocast():
+            features = self.network(view.image, asked)
+        return Features(*(feature.float() for feature in features))

@@ -1,0 +1,204 @@
+"""Conditions: what a generation is asked for, how that is drawn, and how networks take it in.
+
+A method that is conditional at all is so by one of these objects: class-conditional GANs, GANs on
+clusters or features of an unsupervised representation, and translations to attributes differ in
+their condition and not in code of their own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from saddlepoint.errors import UserError
+from saddlepoint.items import Items
+from saddlepoint.randomness import Draws
+from saddlepoint.schema import Count, checked
+
+
+class Condition(nn.Module, ABC):
+    """Base class; what it needs to draw (frequencies, a bank) are buffers, and so in checkpoints.
+
+    Attributes:
+        kind: "classes", "vectors" or "attributes".
+        features: length of a condition as a vector, see `encoder`.
+        num_classes: how many there are; 0 where conditions are no classes.
+    """
+
+    kind: ClassVar[str]
+    features: int
+    num_classes: int = 0
+
+    def fill(self, data: Any) -> None:
+        """Take from the data (see `datamodules.base.DataModule`) what conditions are drawn from."""
+
+    @abstractmethod
+    def of(self, reals: Items) -> Tensor:
+        """Conditions (n, ...) that real items fulfil."""
+
+    @abstractmethod
+    def draw(self, draws: Draws, n: int) -> Tensor:
+        """Conditions (n, ...) to ask of n fakes."""
+
+    @abstractmethod
+    def encoder(self) -> Callable[[Tensor], Tensor]:
+        """A function from conditions (n, ...) to vectors (n, features)."""
+
+    @abstractmethod
+    def layer(self, out_features: int, *, bias: bool = True) -> nn.Module:
+        """A layer from conditions (n, ...) to (n, out_features)."""
+
+    @abstractmethod
+    def start_at(self, value: float, layer: nn.Module, *, spread: float = 0.0) -> None:
+        """Let a layer of `layer` begin with one output for all conditions.
+
+        Args:
+            value: that output.
+            layer: is changed in place.
+            spread: standard deviation around it, where every condition has an output of its own.
+        """
+
+
+class Classes(Condition):
+    """One of K classes, int64 (n,).
+
+    Args:
+        num_classes: K.
+        frequencies: "uniform": all classes are asked for equally often; "data": as often as the
+            data have them.
+    """
+
+    kind = "classes"
+
+    @checked
+    def __init__(
+        self, num_classes: Count, frequencies: Literal["uniform", "data"] = "uniform"
+    ) -> None:
+        super().__init__()
+        self.num_classes = self.features = num_classes
+        self.register_buffer("shares", None)
+        if frequencies == "data":
+            self.shares = torch.full((num_classes,), 1 / num_classes, dtype=torch.float64)
+
+    @classmethod
+    def of_data(cls, spec: Any, frequencies: Literal["uniform", "data"] = "uniform") -> "Classes":
+        """The classes of a data set.
+
+        Args:
+            spec: of the data, see `datamodules.base.DataSpec`.
+            frequencies: see above.
+
+        Raises:
+            UserError: the data have no classes.
+        """
+        if not spec.num_classes:
+            raise UserError(
+                f"condition=classes needs classes and {spec.name} has none: choose a datamodule"
+                " with class labels, or an unconditional gan such as sngan."
+            )
+        return cls(spec.num_classes, frequencies)
+
+    def fill(self, data: Any) -> None:
+        """Count the labels, where their frequencies matter."""
+        if self.shares is not None:
+            counts = torch.zeros(self.num_classes, dtype=torch.float64)
+            for items in data.real_batches(1024):
+                counts += torch.bincount(items.label, minlength=self.num_classes)
+            self.shares.copy_(counts / counts.sum())
+
+    def of(self, reals: Items) -> Tensor:
+        """Their labels."""
+        return reals.label
+
+    def draw(self, draws: Draws, n: int) -> Tensor:
+        """Classes by their frequencies."""
+        if self.shares is None:
+            return draws.integers(n, self.num_classes)
+        edges = self.shares.cumsum(0)[:-1].to(draws.device, torch.float32)
+        return torch.bucketize(draws.uniform(n), edges, right=True)
+
+    def encoder(self) -> Callable[[Tensor], Tensor]:
+        """One-hot vectors."""
+        return partial(F.one_hot, num_classes=self.num_classes)
+
+    def layer(self, out_features: int, *, bias: bool = True) -> nn.Module:
+        """A table with a row for each class."""
+        return nn.Embedding(self.num_classes, out_features)
+
+    def start_at(self, value: float, layer: nn.Module, *, spread: float = 0.0) -> None:
+        """Rows from N(value, spread^2)."""
+        if spread:
+            nn.init.normal_(layer.weight, mean=value, std=spread)
+        else:
+            nn.init.constant_(layer.weight, value)
+
+
+class Vectors(Condition):
+    """A vector (n, d): a feature, a soft assignment. Those of fakes are drawn from a bank.
+
+    Args:
+        features: d.
+        bank_size: rows N of the bank, which `fill` takes from the data.
+    """
+
+    kind = "vectors"
+    #: The field of the data that holds them.
+    field: ClassVar[str] = "vector"
+
+    def __init__(self, features: int, bank_size: int) -> None:
+        super().__init__()
+        self.features = features
+        self.register_buffer("bank", torch.zeros(bank_size, features))
+
+    @classmethod
+    def of_data(cls, spec: Any) -> "Vectors":
+        """The vectors that come with the items of a data set, see `Classes.of_data`.
+
+        Raises:
+            UserError: there are none.
+        """
+        if cls.field not in spec.fields:
+            raise UserError(
+                f"condition={cls.kind} needs items with the field {cls.field}, and those of"
+                f" {spec.name} have {', '.join(spec.fields)}: choose another datamodule, or join"
+                " one by datamodule=relabelled."
+            )
+        return cls(spec.fields[cls.field][0], spec.num_items)
+
+    def fill(self, data: Any) -> None:
+        """Take the field of every item."""
+        rows = [items[self.field].float() for items in data.real_batches(1024)]
+        self.bank.copy_(torch.cat(rows))
+
+    def of(self, reals: Items) -> Tensor:
+        """The field of the items."""
+        return reals[self.field].float()
+
+    def draw(self, draws: Draws, n: int) -> Tensor:
+        """Rows of the bank, each equally probable."""
+        rows = draws.integers(n, len(self.bank))
+        return self.bank[rows.to(self.bank.device)].to(draws.device)
+
+    def encoder(self) -> Callable[[Tensor], Tensor]:
+        """The vectors themselves."""
+        return Tensor.float
+
+    def layer(self, out_features: int, *, bias: bool = True) -> nn.Module:
+        """A linear layer."""
+        return nn.Linear(self.features, out_features, bias=bias)
+
+    def start_at(self, value: float, layer: nn.Module, *, spread: float = 0.0) -> None:
+        """Weights 0 and the value as bias: training starts as if there were no condition."""
+        nn.init.zeros_(layer.weight)
+        nn.init.constant_(layer.bias, value)
+
+
+class Attributes(Vectors):
+    """Binary attributes, float (n, A) of 0 and 1; fakes are asked for those of a random item."""
+
+    kind = "attributes"
+    field = "attributes"
