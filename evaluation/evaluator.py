@@ -16,7 +16,7 @@ from saddlepoint.evaluation.image_pass import ImagePass, Progress
 from saddlepoint.evaluation.metrics.metric import Metric, SetMetric
 from saddlepoint.evaluation.metrics.pairs import PairMetric, PairValues
 from saddlepoint.evaluation.named import is_unaltered, metrics_of, settings_of
-from saddlepoint.evaluation.protocol import Protocol, about
+from saddlepoint.evaluation.protocol import Protocol, about, annotations
 from saddlepoint.evaluation.ranks import any_rank, extremes, rank_and_count, share
 from saddlepoint.evaluation.real_side import RealSide
 from saddlepoint.evaluation.scores import Evaluation, Scores
@@ -263,6 +263,7 @@ class Evaluator:
             jpeg=self.jpeg,
             batch_norm=self.batch_norm,
             extractors={extractor.name: about(extractor) for extractor in others},
+            annotations=annotations(spec, {f for metric in self.sets for f in metric.reads}),
             name=self.name,
         ).seen_by(self.extractor)
 
@@ -276,7 +277,11 @@ class Evaluator:
 
     def protocol_for(self, fakes: Fakes) -> Protocol:
         """What scores of these images mean."""
-        return replace(self.protocol, generator=fakes.kind, inputs=fakes.source)
+        inputs, source = {}, fakes.source
+        if source is not None:
+            read = {field for metric in self.pairs for field in metric.needs}
+            inputs = {"dataset": source.name, "digest": source.digest, **annotations(source, read)}
+        return replace(self.protocol, generator=fakes.kind, inputs=inputs)
 
     # Scores -----------------------------------------------------------------------------------
 

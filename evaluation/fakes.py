@@ -36,14 +36,14 @@ class Fakes(Protocol):
     Attributes:
         kind: what protocols say of them: "ema", "raw" or "images".
         count: how many there are; None if there is no end to them.
-        source: of the images they are made from, ``{"dataset": name, "digest": ...}``, for the
-            protocol; empty where they are made from none.
+        source: spec of the data whose images they are made from; None where they are made from
+            none.
         fields: names of the fields of their inputs.
     """
 
     kind: str
     count: int | None
-    source: dict[str, str]
+    source: Any
     fields: frozenset[str]
 
     def batches(
@@ -76,12 +76,9 @@ class GeneratorFakes:
         self.kind = "ema" if game.is_averaged else "raw"
 
     @property
-    def source(self) -> dict[str, str]:
-        """The images that the game is fed with: held out ones, where the data have some."""
-        if not self.game.needs_data:
-            return {}
-        spec = (self.data.held_out or self.data).spec
-        return {"dataset": spec.name, "digest": spec.digest}
+    def source(self) -> Any:
+        """Spec of what the game is fed with: held out images, where the data have some."""
+        return (self.data.held_out or self.data).spec if self.game.needs_data else None
 
     @cached_property
     def fields(self) -> frozenset[str]:
@@ -122,7 +119,7 @@ class GivenFakes:
     """
 
     kind = "images"
-    source: ClassVar[dict[str, str]] = {}  # they are what is compared, not what it is made from
+    source = None
     fields: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, data: Any, classes: tuple[str, ...] = (), wanted: int | None = None) -> None:
@@ -149,7 +146,13 @@ class GivenFakes:
             order = torch.randperm(self.count, generator=keyed_generator(seed, "given images"))
         chosen = order[positions.start : positions.stop]
         for items in self.data.real_batches(batch_size, chosen):
-            yield Generated(items.image, self._classes[items.label], Items())
+            yield Generated(items.image, self._classes[labels_of(items)], Items())
+
+
+def labels_of(items: Items) -> Tensor:
+    """Classes (n,) int64 of a data set's items; zeros where it has none."""
+    label = items.get("label")
+    return torch.zeros(items.count, dtype=torch.int64) if label is None else label
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What a score means: everything that moves it, and a fingerprint of that."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Self
@@ -13,8 +14,11 @@ DEFINITION = 2
 #: What the features of the real images depend on.
 REAL_SIDE = (
     *("dataset", "dataset_digest", "num_real", "extractor", "extractor_hash", "resize"),
-    *("quantisation", "jpeg", "versions"),
+    *("quantisation", "jpeg", "annotations", "versions"),
 )
+
+#: What few protocols have.
+RARE = ("extractors", "annotations", "inputs")
 
 
 def library_versions() -> dict[str, str]:
@@ -33,6 +37,12 @@ def about(extractor: Extractor) -> dict[str, str]:
         "resize": extractor.resize,
         "quantisation": extractor.quantisation,
     }
+
+
+def annotations(spec: Any, fields: Iterable[str]) -> dict[str, str]:
+    """Digests of some fields of data, those that are annotations of the images."""
+    known = getattr(spec, "annotations", {})
+    return {name: known[name] for name in sorted(fields) if name in known}
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,9 @@ class Protocol:
         generator: "ema" (moving average of the weights), "raw", or "images" from elsewhere.
         batch_norm: "eval", with running statistics, or "batch of 64", with those of a batch.
         extractors: {name: hash, resize, quantisation} of others that some scores use.
-        inputs: dataset and digest of the images that a generator is fed with.
+        annotations: digests of the data's fields that scores read beside the images.
+        inputs: dataset and digest of the images that a generator is fed with, and digests of their
+            fields that scores read.
         versions: of the libraries that a score depends on.
         name: under conf/protocol, if it is one of those unchanged; moves nothing.
     """
@@ -76,6 +88,7 @@ class Protocol:
     generator: str = "ema"
     batch_norm: str = "eval"
     extractors: dict[str, dict[str, str]] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=library_versions)
     name: str | None = None
@@ -93,7 +106,7 @@ class Protocol:
         Protocols from before there was such a thing keep their fingerprints that way.
         """
         values = {**asdict(self), "seeds": list(self.seeds)}
-        return {k: v for k, v in values.items() if v or k not in ("extractors", "inputs")}
+        return {k: v for k, v in values.items() if v or k not in RARE}
 
     @property
     def fingerprint(self) -> str:

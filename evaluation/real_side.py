@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from saddlepoint.evaluation import statistics_cache
-from saddlepoint.evaluation.fakes import Generated
+from saddlepoint.evaluation.fakes import Generated, labels_of
 from saddlepoint.evaluation.image_pass import Collectors, ImagePass
 from saddlepoint.evaluation.metrics.metric import Collector
 from saddlepoint.evaluation.protocol import Protocol
@@ -79,4 +79,4 @@ class RealSide:
             chosen = order[: self.protocol.num_real].sort().values
         for items in self.data.real_batches(self.batch_size, chosen[mine.start : mine.stop]):
             image = items.image.to(device, non_blocking=True)
-            yield Generated(image, items.label.to(device), Items())
+            yield Generated(image, labels_of(items).to(device), Items())

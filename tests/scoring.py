@@ -63,7 +63,7 @@ def sample(n, start):
 class Sampled:
     """Fakes of a function ``sample(n, start)``."""
 
-    kind, count, source, fields = "raw", None, {}, frozenset({"latents"})
+    kind, count, source, fields = "raw", None, None, frozenset({"latents"})
 
     def __init__(self, function=sample):
         self.function = function

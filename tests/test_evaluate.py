@@ -218,3 +218,10 @@ def test_conditional_run_is_scored_class_by_class(tmp_path):
     each = [scores[f"intra-FD {name}/avatar-classifier"] for name in classes]
     assert scores["intra-FD/avatar-classifier"] == pytest.approx(sum(each) / len(classes))
     assert len(set(each)) == len(classes)
+
+
+def test_pairs_are_refused_before_a_run_that_is_fed_latents_writes_anything(tmp_path):
+    words = [*ONLY_TRAINING, "+monitor.scores.psnr={}", f"output_dir={tmp_path}/outputs"]
+    with pytest.raises(UserError, match="psnr compares each output with the image"):
+        train_here(words)
+    assert not (tmp_path / "outputs").exists()

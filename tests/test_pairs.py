@@ -223,9 +223,11 @@ def test_inputs_are_held_out_where_the_data_have_some_and_move_the_fingerprint()
     split = data()
     split.held_out = data(7)
     split.held_out.spec.name = "held out"
+    split.held_out.spec.annotations = {"label": "of classes", "mask": "of masks"}
     seen, held_out = (GeneratorFakes(Translation(), one) for one in (data(), split))
     protocols = [score.prepare(data()).protocol_for(fakes) for fakes in (seen, held_out)]
-    assert protocols[1].inputs["dataset"] == "held out"
+    digest = split.held_out.spec.digest
+    assert protocols[1].inputs == {"dataset": "held out", "digest": digest, "mask": "of masks"}
     assert protocols[0].fingerprint != protocols[1].fingerprint
 
 

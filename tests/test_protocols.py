@@ -99,7 +99,7 @@ def test_fingerprints_are_what_they_were(name, made_up):
     protocol = replace(prepared(made, name == "modes"), versions=VERSIONS, generator="raw")
     found = (protocol.fingerprint, protocol.real_side_fingerprint("moments", False))
     assert found == FINGERPRINTS[name]
-    assert not {"extractors", "inputs"} & set(protocol.as_dict())
+    assert not {"extractors", "inputs", "annotations"} & set(protocol.as_dict())
 
 
 def test_every_setting_that_moves_a_score_is_in_every_protocol():
@@ -108,6 +108,21 @@ def test_every_setting_that_moves_a_score_is_in_every_protocol():
         settings = yaml.safe_load(path.read_text())
         if "scores" in settings:
             assert arguments == set(settings) - {"_target_"}, path.stem
+
+
+def test_labels_enter_a_protocol_where_a_score_reads_them():
+    def protocol(name, digest):
+        data = PlainData(images(30, 1))
+        data.spec.classes, data.spec.annotations = ("a", "b"), {"label": digest, "mask": "m"}
+        return evaluator(scores={name: {}}, num_fake=20).prepare(data).protocol
+
+    fid = [protocol("fid", digest) for digest in ("x", "y")]
+    assert fid[0] == fid[1] and not fid[0].annotations  # relabelled, it is the same data set
+    intra = [protocol("intra_fid", digest) for digest in ("x", "y")]
+    assert intra[0].annotations == {"label": "x"}
+    assert intra[0].fingerprint != intra[1].fingerprint
+    sides = {p.real_side_fingerprint("class moments", True) for p in (*fid, *intra)}
+    assert len(sides) == 3
 
 
 # Metrics -----------------------------------------------------------------------------------------

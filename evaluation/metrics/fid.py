@@ -101,6 +101,7 @@ class IntraFID(SetMetric):
     name: ClassVar[str] = "intra_fid"
     directions: ClassVar[dict[str, str]] = {"intra-FID": SMALLER}
     ranks: ClassVar[tuple[str, ...]] = ("intra-FID",)
+    reads: ClassVar[tuple[str, ...]] = ("label",)
 
     def __init__(self, per_class: bool = False, **settings: Any) -> None:
         super().__init__(**settings)

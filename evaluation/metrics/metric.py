@@ -112,6 +112,8 @@ class SetMetric(Metric):
         extractor: name of one of the protocol's ``extractors``; None takes the main one.
     """
 
+    #: Fields of the data, beside the image, that move its values.
+    reads: ClassVar[tuple[str, ...]] = ()
     #: Whether the extractor has to give class probabilities.
     needs_logits: ClassVar[bool] = False
     extractor: str | None = None
