@@ -7,6 +7,7 @@ import torch
 
 from saddlepoint.evaluation.evaluator import Evaluator, NoScores
 from saddlepoint.evaluation.fakes import Fakes
+from saddlepoint.evaluation.named import settings_of
 from saddlepoint.evaluation.ranks import from_first_rank
 from saddlepoint.extractors.named import why_not_at_hand
 
@@ -38,14 +39,15 @@ class AutomaticScores:
         """The data's own protocol, with all of their images where it wants more; or none."""
         if data.protocol is None:
             return NoScores(f"No score suits {data.spec.name} by itself: choose one by monitor=.")
-        chosen = Evaluator.named(data.protocol, download=False, cache_dir=self.cache_dir)
+        published = settings_of("protocol", data.protocol)
+        changes: dict[str, Any] = {"download": False}
+        if published["cache_dir"] is not None:
+            changes["cache_dir"] = self.cache_dir
+        if (published["num_real"] or 0) > data.spec.num_items:
+            changes["num_real"] = data.spec.num_items
+        chosen = Evaluator.named(data.protocol, **changes)
         # The first rank decides for all: they compute the scores together.
         how = f"monitor={data.protocol}"
         reasons = [why_not_at_hand(e, device, how) for e in chosen.extractors.values()]
         reason = from_first_rank(next(filter(None, reasons), None))
-        if reason is not None:
-            return NoScores(reason)
-        if chosen.num_real is not None and chosen.num_real > data.spec.num_items:
-            fewer = {"num_real": data.spec.num_items}
-            return Evaluator.named(data.protocol, download=False, cache_dir=self.cache_dir, **fewer)
-        return chosen
+        return chosen if reason is None else NoScores(reason)

@@ -452,6 +452,11 @@ def test_automatic_choice_is_the_datas_own_where_the_machine_allows_it(monkeypat
     assert "monitor=fid10k" in choose(data, "cpu").note
     data.protocol = "quick"
     assert choose(data, "cpu").name == "quick"
+    # Only what takes long to compute is kept on disk.
+    caches = [AutomaticScores("there").choose(data, torch.device("cpu")).cache_dir]
+    data.protocol = "fid10k"
+    caches.append(AutomaticScores("there").choose(data, torch.device("cuda")).cache_dir)
+    assert caches == [None, Path("there")]
     data.protocol = None
     assert "choose one by monitor=" in choose(data, "cuda").note
     protocols = {kind: kind.protocol for kind in (Avatars, Gaussians8, SwissRoll, CIFAR10)}
