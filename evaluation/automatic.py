@@ -5,17 +5,15 @@ from typing import Any
 
 import torch
 
-from saddlepoint.evaluation import named_protocols
 from saddlepoint.evaluation.evaluator import Evaluator, NoScores
+from saddlepoint.evaluation.fakes import Fakes
+from saddlepoint.evaluation.named import settings_of
 from saddlepoint.evaluation.ranks import from_first_rank
-from saddlepoint.extractors.inception_weights import (
-    find_inception_weights,
-    ways_to_get_inception_weights,
-)
+from saddlepoint.extractors.named import why_not_at_hand
 
 
 class AutomaticScores:
-    """Chooses a protocol that the data and this machine allow, when it gets to know them.
+    """The protocol that the data name for themselves, if this machine allows it.
 
     Args:
         cache_dir: for what is known of real images and takes long to compute.
@@ -24,7 +22,7 @@ class AutomaticScores:
     def __init__(self, cache_dir: str | Path | None = None) -> None:
         self.cache_dir = cache_dir
 
-    def check(self, data: Any, fakes: int | None = None) -> None:
+    def check(self, data: Any, fakes: Fakes | None = None) -> None:
         """What is missing is not chosen."""
 
     def prepare(
@@ -38,22 +36,18 @@ class AutomaticScores:
         return self.choose(data, torch.device(device)).prepare(data, device, **options)
 
     def choose(self, data: Any, device: torch.device) -> Evaluator | NoScores:
-        """What suits data of this kind."""
-        spec = data.spec
-        if len(spec.shape) == 1:
-            if getattr(data, "mode_centres", None) is not None:
-                return named_protocols.named("modes")
-            return named_protocols.named("modes", scores={"fid": {}})
-        # A folder of a user's own may have this name, but not these attributes.
-        if spec.name == "avatars" and spec.attributes and spec.shape == (3, 32, 32):
-            return named_protocols.named("quick")
+        """The data's own protocol, with all of their images where it wants more; or none."""
+        if data.protocol is None:
+            return NoScores(f"No score suits {data.spec.name} by itself: choose one by monitor=.")
+        published = settings_of("protocol", data.protocol)
+        changes: dict[str, Any] = {"download": False}
+        if published["cache_dir"] is not None:
+            changes["cache_dir"] = self.cache_dir
+        if (published["num_real"] or 0) > data.spec.num_items:
+            changes["num_real"] = data.spec.num_items
+        chosen = Evaluator.named(data.protocol, **changes)
         # The first rank decides for all: they compute the scores together.
-        if from_first_rank(find_inception_weights() is None):
-            return NoScores(f"No FID: {ways_to_get_inception_weights()}.")
-        if device.type == "cpu":
-            return NoScores(
-                "No FID on a CPU unless monitor=fid10k asks for it: Inception takes about 0.1 s an"
-                " image."
-            )
-        fewer = {} if spec.num_items >= 10_000 else {"num_real": spec.num_items}
-        return named_protocols.named("fid10k", download=False, cache_dir=self.cache_dir, **fewer)
+        how = f"monitor={data.protocol}"
+        reasons = [why_not_at_hand(e, device, how) for e in chosen.extractors.values()]
+        reason = from_first_rank(next(filter(None, reasons), None))
+        return chosen if reason is None else NoScores(reason)

@@ -12,9 +12,12 @@ import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
+from saddlepoint.devices import device_name
 from saddlepoint.evaluation.evaluator import ConstantImagesError
 from saddlepoint.evaluation.fakes import GeneratorFakes
-from saddlepoint.records.record import FILE_NAME, append_record, make_record, origin, read_records
+from saddlepoint.records.origin import origin
+from saddlepoint.records.reading import read_records
+from saddlepoint.records.record import FILE_NAME, append_record, make_record
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +58,18 @@ class ScoreCallback(pl.Callback):
         self.history: list[dict[str, Any]] = []
         self.notes: list[str] = []
 
-    def check(self, data: Any) -> None:
+    def check(self, data: Any, game: Any = None) -> None:
         """Find out in a moment, before a run writes anything, whether its scores can be had.
 
         Args:
             data: the data module.
+            game: what is to be trained; without it nobody knows what outputs are made from.
 
         Raises:
-            UserError: weights of an extractor, or images, are missing.
+            UserError: weights of an extractor, images, or what outputs are compared with, are
+                missing.
         """
-        self.evaluator.check(data)
+        self.evaluator.check(data, None if game is None else GeneratorFakes(game, data))
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Get ready: whatever is missing for a score shows now, not hours later.
@@ -72,14 +77,16 @@ class ScoreCallback(pl.Callback):
         Raises:
             UserError: as `check` does.
         """
+        data = trainer.datamodule
+        fakes = GeneratorFakes(pl_module, data)
         with untouched(pl_module):
-            self.evaluator = self.evaluator.prepare(trainer.datamodule, pl_module.device)
+            self.evaluator = self.evaluator.prepare(data, pl_module.device, fakes=fakes)
         self.notes = [self.evaluator.note] if self.evaluator.note else []
-        protocol = self.evaluator.protocol_for(GeneratorFakes(pl_module))
+        protocol = self.evaluator.protocol_for(fakes)
         self.history = [
             record
             for record in read_records(self.path)
-            if record["iteration"] <= pl_module.iteration
+            if (record.get("iteration") or 0) <= pl_module.iteration
             and protocol is not None
             and record["fingerprint"] == protocol.fingerprint
         ]
@@ -111,7 +118,7 @@ class ScoreCallback(pl.Callback):
         """
         try:
             with untouched(pl_module):
-                scores = self.evaluator.score(GeneratorFakes(pl_module))
+                scores = self.evaluator.score(GeneratorFakes(pl_module, trainer.datamodule))
         except ConstantImagesError as error:
             log.warning("Iteration %d has no score. %s", pl_module.iteration, error)
             return {}
@@ -126,7 +133,7 @@ class ScoreCallback(pl.Callback):
             kimg=pl_module.kimg,
             seconds=self.seconds,
             run=self.run,
-            made_by=origin(pl_module.device, trainer.world_size),
+            made_by=origin(device_name(pl_module.device), trainer.world_size),
         )
         self.history.append(record)
         if trainer.is_global_zero:

@@ -1,67 +1,50 @@
 """Scores under one protocol: the real images are taken in once, then each generator's."""
 
-import logging
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from saddlepoint.errors import UserError
-from saddlepoint.evaluation import statistics_cache
-from saddlepoint.evaluation.fakes import BATCH_OF_STATISTICS, Fakes
-from saddlepoint.evaluation.jpeg import jpeg_round_trip
-from saddlepoint.evaluation.metrics import METRICS
-from saddlepoint.evaluation.metrics.metric import Batch, Collector
-from saddlepoint.evaluation.protocol import Protocol
-from saddlepoint.evaluation.ranks import any_rank, extremes, from_first_rank, rank_and_count, share
+from saddlepoint.evaluation.fakes import BATCH_OF_STATISTICS, Fakes, Generated
+from saddlepoint.evaluation.image_pass import ImagePass, Progress
+from saddlepoint.evaluation.metrics.metric import Metric, SetMetric
+from saddlepoint.evaluation.metrics.pairs import PairMetric, PairValues
+from saddlepoint.evaluation.named import is_unaltered, metrics_of, settings_of
+from saddlepoint.evaluation.protocol import Protocol, about, annotations
+from saddlepoint.evaluation.ranks import any_rank, extremes, rank_and_count, share
+from saddlepoint.evaluation.real_side import RealSide
+from saddlepoint.evaluation.scores import Evaluation, Scores
 from saddlepoint.extractors.extractor import Extractor
 from saddlepoint.extractors.named import extractor_named
-from saddlepoint.randomness import keyed_generator
-
-log = logging.getLogger(__name__)
-
-#: Told what is going on: a description, images done, and images in all.
-Progress = Callable[[str, int, int], None]
-Images = Iterator[tuple[Tensor, Tensor]]
 
 
 class ConstantImagesError(UserError):
     """All generated images are one and the same."""
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Scores of one generator.
-
-    Attributes:
-        means: {name: mean over evaluation seeds}.
-        by_seed: {name: values in the order of the protocol's seeds}.
-        protocol: what they mean.
-    """
-
-    means: dict[str, float]
-    by_seed: dict[str, list[float]] = field(default_factory=dict)
-    protocol: Protocol | None = None
-
-
 class Evaluator:
-    """Computes the scores of a protocol; one pass through the extractor feeds them all.
+    """Computes the scores of a protocol; one pass through the images feeds them all.
 
     Args:
-        extractor: gives features; an object, or a name, see `extractors.named`.
-        scores: {metric: its options}, see `evaluation.metrics`.
+        extractor: gives features; an object, or a name, see `extractors.named`; None where no score
+            needs any.
+        scores: {name: a metric, or its options}, see `evaluation.metrics_of`.
+        extractors: others, {name: object or name}, that metrics ask for by ``extractor``.
         num_real: real images, drawn once under the first seed; None takes all there are.
         num_fake: generated images; None takes all there are, which needs images from elsewhere.
         seeds: keys of the generated images; each gives one evaluation, and the scores' mean counts.
         stretch: "set" stretches generated images to the full range, by the minimum and maximum over
-            all of them; "" maps [-1, 1] to it.
+            all of them; "" maps [-1, 1] to it. Pairs are compared as they are.
         jpeg: quality of a round trip through JPEG of real and generated images; None makes none.
         batch_norm: "eval", or "batch" for statistics of batches of 64 while sampling.
-        name: of the protocol.
+        name: of the protocol; one that differs from the file of that name under conf/protocol loses
+            it, since published figures stand beside scores of the same name.
         batch_size: images in one pass through the extractor; moves no score.
         weights: file with the extractor's weights, where it goes by its name; None looks for them.
         download: whether weights may be downloaded where none are found.
@@ -71,9 +54,10 @@ class Evaluator:
 
     def __init__(
         self,
-        extractor: Extractor | str,
-        scores: Mapping[str, Mapping[str, Any] | None],
+        extractor: Extractor | str | None,
+        scores: Mapping[str, Any],
         *,
+        extractors: Mapping[str, Extractor | str] | None = None,
         num_real: int | None = None,
         num_fake: int | None = 10_000,
         seeds: Sequence[int] = (0,),
@@ -87,43 +71,87 @@ class Evaluator:
         cache_dir: str | Path | None = None,
         note: str | None = None,
     ) -> None:
-        if isinstance(extractor, str):
-            extractor = extractor_named(extractor, weights, download)
-        self.extractor = extractor
-        for key in scores:
-            if key not in METRICS:
-                raise UserError(f"There is no score '{key}': choose of {', '.join(METRICS)}.")
-        self.metrics = [METRICS[key](**(options or {})) for key, options in scores.items()]
         choices = {"stretch": (stretch, ("", "set")), "batch_norm": (batch_norm, ("eval", "batch"))}
         for option, (value, possible) in choices.items():
             if value not in possible:
                 known = ", ".join(repr(choice) for choice in possible)
                 raise UserError(f"{option}={value!r} is no choice: choose of {known}.")
-        if not seeds or not self.metrics:
+        if not seeds or not scores:
             raise UserError("A protocol needs at least one score and one seed: name them.")
+        metrics = metrics_of(scores)
+        meaning = {
+            "extractor": extractor,
+            "scores": metrics,
+            "num_real": num_real,
+            "num_fake": num_fake,
+            "seeds": seeds,
+            "stretch": stretch,
+            "jpeg": jpeg,
+            "batch_norm": batch_norm,
+        }
+        self.name = name if name is not None and is_unaltered(name, meaning) else None
+        self.metrics = metrics
+        self.sets = [m for m in metrics.values() if isinstance(m, SetMetric)]
+        self.pairs = [m for m in metrics.values() if isinstance(m, PairMetric)]
+        given: dict[str | None, Extractor | str | None] = {None: extractor, **(extractors or {})}
+        self.extractors = {
+            key: _extractor(given.get(key), weights if key is None else None, download, metric)
+            for key, metric in {metric.extractor: metric for metric in self.sets}.items()
+        }
         self.num_real, self.num_fake, self.seeds = num_real, num_fake, tuple(seeds)
         self.stretch, self.jpeg = stretch, jpeg
         self.batch_norm = "eval" if batch_norm == "eval" else f"batch of {BATCH_OF_STATISTICS}"
-        self.name, self.batch_size, self.note = name, batch_size, note
-        self.progress: Progress | None = None
+        self.batch_size, self.note = batch_size, note
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
+
+    @classmethod
+    def named(cls, name: str, **changes: Any) -> Self:
+        """Make the evaluator of a protocol under conf/protocol.
+
+        Args:
+            name: of its file.
+            changes: settings to replace.
+        """
+        settings = settings_of("protocol", name)
+        settings.pop("_target_")
+        # Values with ${...} are for Hydra; who calls this says where things lie.
+        plain = {k: v for k, v in settings.items() if "${" not in str(v)}
+        return cls(**plain | changes)
+
+    @property
+    def extractor(self) -> Extractor | None:
+        """The main extractor; None where no score needs it."""
+        return self.extractors.get(None)
+
+    def _refuse_namesakes(self) -> None:
+        """Refuse two scores of one name; those of sets carry their extractor's."""
+        names = [value for metric in self.pairs for value in metric.directions]
+        for metric in self.sets:
+            names += map(self.extractors[metric.extractor].score_name, metric.directions)
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise UserError(
+                f"Two scores of the protocol would both be called {twice[0]}: leave one out."
+            )
 
     # Before training --------------------------------------------------------------------------
 
-    def check(self, data: Any, fakes: int | None = None) -> None:
+    def check(self, data: Any, fakes: Fakes | None = None) -> None:
         """Find out, in a moment and before anything else is done, whether the scores can be had.
 
         Args:
             data: a data module, see `datamodules.base.DataModule`.
-            fakes: how many images there are, where no generator makes them.
+            fakes: what is to be scored; None where it is not known yet: a generator's images.
 
         Raises:
-            UserError: no weights, fewer images than the protocol says, or not enough for a metric.
+            UserError: no weights, fewer images than the protocol says, not enough for a metric, or
+                nothing to compare an output with.
         """
         num_real, num_fake = self._numbers(data, fakes)
         ranks = rank_and_count()[1]
         block = 1 if self.batch_norm == "eval" else BATCH_OF_STATISTICS
-        if min(num_real, num_fake) < max(2, ranks) or num_fake < block * ranks:
+        smallest = min(num_real, num_fake) if self.sets else num_fake
+        if smallest < max(2, ranks) or num_fake < block * ranks:
             raise UserError(
                 f"A score needs at least 2 images on each side, and {block} for each process: set"
                 " num_real and num_fake to more."
@@ -132,34 +160,59 @@ class Evaluator:
             raise UserError(
                 f"{data.spec.name} holds no images to pass through JPEG: set jpeg=null."
             )
-        for metric in self.metrics:
+        for metric in self.sets:
             metric.check(data, num_real, num_fake)
-        self.extractor.check()
-        wanting = [metric.name for metric in self.metrics if metric.needs_logits]
-        if wanting and not self.extractor.gives_logits():
-            raise UserError(
-                f"{' and '.join(wanting)} needs class probabilities, and the weights of"
-                f" {self.extractor.name} that were found have no classifier: put complete weights"
-                " where they are looked for (docs/scores.md), or leave that score out."
-            )
+        for metric in self.pairs:
+            metric.check(data, num_fake)
+        if fakes is not None:
+            self._check_inputs(fakes)
+        for key, extractor in self.extractors.items():
+            extractor.check()
+            own = [metric for metric in self.sets if metric.extractor == key]
+            wanting = [metric.name for metric in own if metric.needs_logits]
+            if wanting and not extractor.gives_logits():
+                raise UserError(
+                    f"{' and '.join(wanting)} needs class probabilities, and the weights of"
+                    f" {extractor.name} that were found have no classifier: put complete weights"
+                    " where they are looked for (docs/scores.md), or leave that score out."
+                )
+        self._refuse_namesakes()
 
-    def _numbers(self, data: Any, fakes: int | None = None) -> tuple[int, int]:
+    def _check_inputs(self, fakes: Fakes) -> None:
+        """Refuse pairs that are none.
+
+        Raises:
+            UserError: a metric of pairs reads what the images were not made from.
+        """
+        for metric in self.pairs:
+            missing = [field for field in metric.needs if field not in fakes.fields]
+            if missing:
+                raise UserError(
+                    f"{metric.name} compares each output with the {' and '.join(metric.needs)} it"
+                    f" was made from, and here is no {missing[0]}: leave that score out, or score a"
+                    " game that is fed with such images."
+                )
+
+    def _numbers(self, data: Any, fakes: Fakes | None) -> tuple[int, int]:
+        """Real and generated images that are used."""
         spec = data.spec
         num_real = spec.num_items if self.num_real is None else self.num_real
+        num_real = num_real if self.sets else 0
         if num_real > spec.num_items:
             raise UserError(
                 f"The protocol takes {num_real:,} real images and {spec.name} has"
                 f" {spec.num_items:,}: set num_real to at most that, or to null for all."
             )
-        num_fake = fakes if self.num_fake is None else self.num_fake
+        there_are = None if fakes is None else fakes.count
+        num_fake = there_are if self.num_fake is None else self.num_fake
         if num_fake is None:
             raise UserError(
                 "A generator has no end of images: set num_fake to how many shall be scored."
             )
-        if fakes is not None and num_fake > fakes:
+        if there_are is not None and num_fake > there_are:
             raise UserError(
-                f"The protocol takes {num_fake:,} generated images and there are {fakes:,}: give"
-                " more images, or set num_fake to at most that."
+                f"The protocol takes {num_fake:,} generated images and there are {there_are:,}:"
+                " give more images, or set num_fake to at most that."
             )
         return num_real, num_fake
 
@@ -167,15 +220,15 @@ class Evaluator:
         self,
         data: Any,
         device: torch.device | str = "cpu",
-        fakes: int | None = None,
+        fakes: Fakes | None = None,
         progress: Progress | None = None,
-    ) -> "Evaluator":
-        """Load the extractor and take in the real images, or what is cached of them.
+    ) -> Self:
+        """Load the extractors and take in the real images, or what is cached of them.
 
         Args:
             data: a data module, see `datamodules.base.DataModule`.
             device: where to compute.
-            fakes: how many images there are, where no generator makes them.
+            fakes: what is to be scored; None where it is not known yet: a generator's images.
             progress: told from now on how far a pass has come.
 
         Returns:
@@ -185,34 +238,50 @@ class Evaluator:
             UserError: as `check` does.
         """
         self.check(data, fakes)
-        self.progress = progress
-        self.device = torch.device(device)
+        device = torch.device(device)
         self.shape = tuple(data.spec.shape)
-        self.extractor.load(self.device)
-        num_real, num_fake = self._numbers(data, fakes)
-        self.protocol = Protocol(
-            dataset=data.spec.name,
-            dataset_digest=data.spec.digest,
+        for extractor in self.extractors.values():
+            extractor.load(device)
+        self.protocol = self._protocol(data.spec, *self._numbers(data, fakes))
+        self.images = ImagePass(self.extractors, self.jpeg, device, progress)
+        self.real = self.images.collectors(self.sets, "of_reals", self.protocol.num_real)
+        with torch.no_grad():
+            real = RealSide(data, self.protocol, self.cache_dir, self.batch_size)
+            real.fill(self.real, self.images)
+        return self
+
+    def _protocol(self, spec: Any, num_real: int, num_fake: int) -> Protocol:
+        others = [extractor for key, extractor in self.extractors.items() if key is not None]
+        return Protocol(
+            dataset=spec.name,
+            dataset_digest=spec.digest,
             num_real=num_real,
             num_fake=num_fake,
-            extractor=self.extractor.name,
-            extractor_hash=self.extractor.weights_hash,
-            resize=self.extractor.resize,
-            quantisation=self.extractor.quantisation,
-            scores={metric.name: metric.definition() for metric in self.metrics},
+            scores={self._identity(m): m.definition() for m in self.metrics.values()},
             seeds=self.seeds,
             stretch=self.stretch,
             jpeg=self.jpeg,
             batch_norm=self.batch_norm,
+            extractors={extractor.name: about(extractor) for extractor in others},
+            annotations=annotations(spec, {f for metric in self.sets for f in metric.reads}),
             name=self.name,
-        )
-        with torch.no_grad():
-            self.real = self._real_side(data)
-        return self
+        ).seen_by(self.extractor)
+
+    def _identity(self, metric: Metric) -> str:
+        """What a protocol calls a metric: its name, and what tells it from others of that name."""
+        other = getattr(metric, "extractor", None)
+        name = metric.name if other is None else f"{metric.name}/{self.extractors[other].name}"
+        alike = [m for m in self.metrics.values() if m.name == metric.name]
+        alike = [m for m in alike if getattr(m, "extractor", None) == other]
+        return name if len(alike) == 1 else f"{name} ({', '.join(metric.directions)})"
 
     def protocol_for(self, fakes: Fakes) -> Protocol:
         """What scores of these images mean."""
-        return replace(self.protocol, generator=fakes.kind)
+        inputs, source = {}, fakes.source
+        if source is not None:
+            read = {field for metric in self.pairs for field in metric.needs}
+            inputs = {"dataset": source.name, "digest": source.digest, **annotations(source, read)}
+        return replace(self.protocol, generator=fakes.kind, inputs=inputs)
 
     # Scores -----------------------------------------------------------------------------------
 
@@ -221,144 +290,70 @@ class Evaluator:
         """Score generated images; several processes share the work and all get the same result.
 
         Raises:
-            UserError: images or features that are not finite, or unlike the real ones.
+            UserError: images or features that are not finite, or unlike the real ones; or a metric
+                of pairs has nothing to compare.
             ConstantImagesError: all images are the same.
         """
+        self._check_inputs(fakes)
         values = [self._score_once(fakes, seed) for seed in self.seeds]
-        by_seed = {name: [scores[name] for scores in values] for name in values[0]}
+        by_seed = {name: [found.values[name] for found in values] for name in values[0].values}
         return Scores(
             means={name: statistics.fmean(scores) for name, scores in by_seed.items()},
             by_seed=by_seed if len(values) > 1 else {},
             protocol=self.protocol_for(fakes),
+            directions=values[0].directions,
+            ranking=values[0].ranking,
         )
 
-    def _score_once(self, fakes: Fakes, seed: int) -> dict[str, float]:
+    def _score_once(self, fakes: Fakes, seed: int) -> Evaluation:
         count = self.protocol.num_fake
-        collectors = self._collectors("of_fakes", count)
         mine = share(count, 1 if self.batch_norm == "eval" else BATCH_OF_STATISTICS)
-        self._collect(self._fake_images(fakes, mine, seed), mine, collectors, "generated")
-        scores: dict[str, float] = {}
-        for metric in self.metrics:
-            scores |= metric.compute(self.real, collectors)
-        return {self.extractor.score_name(name): value for name, value in scores.items()}
 
-    def _fake_images(self, fakes: Fakes, mine: range, seed: int) -> Images:
-        def batches() -> Images:
+        def batches() -> Iterator[Generated]:
             return fakes.batches(mine, self.batch_size, seed, self.batch_norm)
 
-        low, high = extremes(images for images, _ in batches()) if self.stretch else (-1.0, 1.0)
+        stretch = None
+        if self.stretch and self.sets:
+            stretch = extremes(generated.image for generated in batches())
+        collectors = self.images.collectors(self.sets, "of_fakes", count)
+        pairs = {metric: PairValues(metric) for metric in self.pairs}
+        images = self._checked(batches())
+        self.images.collect(images, mine, collectors, "generated", [*pairs.values()], stretch)
+        found = Evaluation()
+        for metric in self.metrics.values():
+            if metric in pairs:
+                found.add(metric, pairs[metric].compute())
+            else:
+                key = metric.extractor
+                values = metric.compute(self.real[key], collectors[key])
+                found.add(metric, values, self.extractors[key].score_name)
+        return found
+
+    def _checked(self, batches: Iterator[Generated]) -> Iterator[Generated]:
+        """Generated images on the device.
+
+        Raises:
+            UserError: they have another shape than the real ones.
+            ConstantImagesError: all of them were the same.
+        """
         first: Tensor | None = None
-        alike = torch.ones((), dtype=torch.bool, device=self.device)
-        for images, labels in batches():
+        alike = torch.ones((), dtype=torch.bool, device=self.images.device)
+        for images, labels, inputs in batches:
             if images.shape[1:] != self.shape:
                 raise UserError(
                     f"The real images, those of {self.protocol.dataset}, have shape {self.shape},"
                     f" and the generated ones {tuple(images.shape[1:])}: score them against data"
                     " of their own size."
                 )
-            images = images.to(self.device)
-            if self.stretch:
-                images = ((images.float() - low) / max(high - low, 1e-12)).mul_(2).sub_(1)
+            images = images.to(self.images.device)
             first = images[:1] if first is None else first
             alike &= (images == first).all()
-            yield images, labels.to(self.device)
+            yield Generated(images, labels.to(self.images.device), inputs.to(self.images.device))
         if self.protocol.num_fake > rank_and_count()[1] and not any_rank(not bool(alike)):
             raise ConstantImagesError(
                 f"All {self.protocol.num_fake:,} generated images are the same: the generator has"
                 " collapsed, or the images were not written as they should be."
             )
-
-    # The real side ----------------------------------------------------------------------------
-
-    def _real_side(self, data: Any) -> dict[str, Collector]:
-        count = self.protocol.num_real
-        collectors = self._collectors("of_reals", count)
-        missing = {name: c for name, c in collectors.items() if not self._restore(name, c, data)}
-        if missing:
-            log.info("Extracted of the %d real images of %s", count, data.spec.name)
-            mine = share(count)
-            self._collect(self._real_images(data, mine), mine, missing, "real")
-            if rank_and_count()[0] == 0:
-                for name, collector in missing.items():
-                    path, fingerprint = self._cache_file(name, data)
-                    if path is not None:
-                        statistics_cache.write(path, fingerprint, collector.state())
-        return collectors
-
-    def _restore(self, name: str, collector: Collector, data: Any) -> bool:
-        """Fill a collector from the cache, if the first rank can: others may not see its disk."""
-        path, fingerprint = self._cache_file(name, data)
-        first = rank_and_count()[0] == 0
-        cached = statistics_cache.read(path, fingerprint) if path is not None and first else None
-        state = from_first_rank(cached)
-        if state is not None:
-            collector.load_state(state)
-        return state is not None
-
-    def _cache_file(self, collector: str, data: Any) -> tuple[Path | None, str]:
-        all_reals = self.protocol.num_real == data.spec.num_items
-        fingerprint = self.protocol.real_side_fingerprint(collector, all_reals)
-        if self.cache_dir is None:
-            return None, fingerprint
-        return statistics_cache.path_of(self.cache_dir, data.spec.name, fingerprint), fingerprint
-
-    def _real_images(self, data: Any, mine: range) -> Images:
-        chosen = torch.arange(data.spec.num_items)
-        if self.protocol.num_real < len(chosen):
-            generator = keyed_generator(self.seeds[0], "real images")
-            order = torch.randperm(len(chosen), generator=generator)
-            chosen = order[: self.protocol.num_real].sort().values
-        for items in data.real_batches(self.batch_size, chosen[mine.start : mine.stop]):
-            labels = items.get("label", torch.zeros(items.count, dtype=torch.int64))
-            yield items.image.to(self.device, non_blocking=True), labels.to(self.device)
-
-    # Both sides -------------------------------------------------------------------------------
-
-    def _collectors(self, of: str, count: int) -> dict[str, Collector]:
-        collectors: dict[str, Collector] = {}
-        for metric in self.metrics:
-            for name, collector in getattr(metric, of)(count, self.device).items():
-                collectors.setdefault(name, collector)
-        return collectors
-
-    def _collect(
-        self, batches: Images, positions: range, collectors: dict[str, Collector], side: str
-    ) -> None:
-        """Pass the images of one side through the extractor, and on to all collectors.
-
-        Raises:
-            UserError: images, features or class probabilities that are not finite.
-        """
-        start = positions.start
-        finite = torch.ones(2, dtype=torch.bool, device=self.device)  # of images, of features
-        for images, labels in batches:
-            if images.is_floating_point():  # pixels cannot hold NaN
-                finite[0] &= images.isfinite().all()
-            features, logits = self.extractor(self._quantise(images))
-            finite[1] &= features.isfinite().all()
-            if logits is not None:
-                finite[1] &= logits.isfinite().all()
-            for collector in collectors.values():
-                collector.update(Batch(features, logits, labels, start))
-            start += len(images)
-            if self.progress is not None:
-                self.progress(f"{side} images", start - positions.start, len(positions))
-        if any_rank(start != positions.stop):
-            raise RuntimeError(f"{start} {side} images came instead of {positions.stop}")
-        for what, good in zip(("images", "features"), finite.tolist(), strict=True):
-            if any_rank(not good):
-                raise UserError(
-                    f"The {side} {what} hold NaN or infinite values, so there is no score: look at"
-                    f" the {side} images" + (" and at the extractor." if what != "images" else ".")
-                )
-        for collector in collectors.values():
-            collector.merge_ranks()
-
-    def _quantise(self, images: Tensor) -> Tensor:
-        images = self.extractor.quantise(images)
-        if self.jpeg is None:
-            return images
-        return jpeg_round_trip(images, self.jpeg)
 
 
 class NoScores:
@@ -371,7 +366,7 @@ class NoScores:
     def __init__(self, note: str | None = None) -> None:
         self.note = note
 
-    def check(self, data: Any, fakes: int | None = None) -> None:
+    def check(self, data: Any, fakes: Fakes | None = None) -> None:
         """Nothing can be missing."""
 
     def prepare(self, data: Any, *_: Any, **__: Any) -> "NoScores":
@@ -384,3 +379,19 @@ class NoScores:
     def score(self, fakes: Fakes) -> Scores:
         """Return no score."""
         return Scores({})
+
+
+def _extractor(
+    given: Extractor | str | None, weights: str | None, download: bool, metric: SetMetric
+) -> Extractor:
+    """The extractor that a metric asks for.
+
+    Raises:
+        UserError: there is none.
+    """
+    if given is None:
+        wanted = metric.extractor
+        cure = "set extractor" if wanted is None else f"add it, as in +protocol.extractors.{wanted}"
+        which = "features" if wanted is None else f"an extractor '{wanted}'"
+        raise UserError(f"{metric.name} needs {which} and the protocol names none: {cure}=vgg16.")
+    return extractor_named(given, weights, download) if isinstance(given, str) else given

@@ -2,16 +2,32 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
+from saddlepoint.items import Items
 from saddlepoint.randomness import keyed_generator
 
 #: Images in a batch whose own statistics batch norm takes, where a protocol asks for that.
 BATCH_OF_STATISTICS = 64
+
+
+class Generated(NamedTuple):
+    """Some generated images.
+
+    Attributes:
+        image: (n, *shape), uint8 or float in [-1, 1].
+        label: (n,) int64, the classes they were asked to show; zeros where there are none.
+        inputs: what each was made from; empty where nobody knows.
+    """
+
+    image: Tensor
+    label: Tensor
+    inputs: Items
 
 
 class Fakes(Protocol):
@@ -20,15 +36,20 @@ class Fakes(Protocol):
     Attributes:
         kind: what protocols say of them: "ema", "raw" or "images".
         count: how many there are; None if there is no end to them.
+        source: spec of the data whose images they are made from; None where they are made from
+            none.
+        fields: names of the fields of their inputs.
     """
 
     kind: str
     count: int | None
+    source: Any
+    fields: frozenset[str]
 
     def batches(
         self, positions: range, batch_size: int, seed: int, batch_norm: str = "eval"
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (n, *shape), uint8 or float in [-1, 1], and their classes (n,) int64.
+    ) -> Iterator[Generated]:
+        """Batches of the images at some positions.
 
         Args:
             positions: a contiguous part of all images; with ``batch_norm`` other than "eval" it
@@ -40,35 +61,52 @@ class Fakes(Protocol):
 
 
 class GeneratorFakes:
-    """Samples of a game, see `gans.game.Game.sample`.
+    """What a game generates, see `gans.game.Game`.
 
     Args:
-        game: has ``latents_at(start, n, seed)``, ``sample(latents=, labels=)``, ``num_classes``,
-            ``moving_average`` and ``sampled_generator``.
+        game: has ``inputs_at(positions, seed, data)``, ``sample(inputs)``, ``sampled()``,
+            ``condition``, ``needs_data`` and ``is_averaged``.
+        data: data module that the game takes its inputs from, where it is fed with images.
     """
 
     count = None
 
-    def __init__(self, game: Any) -> None:
-        self.game = game
+    def __init__(self, game: Any, data: Any = None) -> None:
+        self.game, self.data = game, data
         self.kind = "ema" if game.is_averaged else "raw"
+
+    @property
+    def source(self) -> Any:
+        """Spec of what the game is fed with: held out images, where the data have some."""
+        return (self.data.held_out or self.data).spec if self.game.needs_data else None
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """Names of the fields of the game's inputs."""
+        return frozenset(self.game.inputs_at(range(1), data=self.data))
 
     def batches(
         self, positions: range, batch_size: int, seed: int, batch_norm: str = "eval"
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[Generated]:
         """See `Fakes.batches`."""
         # A batch of statistics is whole, even where the last images of it are not asked for.
         own = batch_norm != "eval"
         size = BATCH_OF_STATISTICS if own else batch_size
         for start in range(positions.start, positions.stop, size):
             wanted = min(size, positions.stop - start)
-            inputs = self.game.inputs_at(range(start, start + (size if own else wanted)), seed)
+            drawn = range(start, start + (size if own else wanted))
+            inputs = self.game.inputs_at(drawn, seed, self.data)
             with batch_statistics(self.game.sampled()) if own else contextlib.nullcontext():
                 images = self.game.sample(inputs)
-            labels = inputs.get("condition")
-            if labels is None or labels.is_floating_point():
-                labels = torch.zeros(len(images), dtype=torch.long)
-            yield images[:wanted], labels[:wanted]
+            part = slice(wanted)
+            yield Generated(images[part], self._classes(inputs, images)[part], inputs.part(part))
+
+    def _classes(self, inputs: Items, images: Tensor) -> Tensor:
+        condition = self.game.condition
+        if condition is None or condition.kind != "classes":
+            return torch.zeros(len(images), dtype=torch.long, device=images.device)
+        # What an image is asked to become is called its target.
+        return inputs["target" if self.game.needs_data else "condition"]
 
 
 class GivenFakes:
@@ -81,6 +119,8 @@ class GivenFakes:
     """
 
     kind = "images"
+    source = None
+    fields: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, data: Any, classes: tuple[str, ...] = (), wanted: int | None = None) -> None:
         self.data = data
@@ -94,7 +134,7 @@ class GivenFakes:
 
     def batches(
         self, positions: range, batch_size: int, seed: int, batch_norm: str = "eval"
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[Generated]:
         """See `Fakes.batches`."""
         if batch_norm != "eval":
             raise UserError(
@@ -106,8 +146,13 @@ class GivenFakes:
             order = torch.randperm(self.count, generator=keyed_generator(seed, "given images"))
         chosen = order[positions.start : positions.stop]
         for items in self.data.real_batches(batch_size, chosen):
-            labels = items.get("label", torch.zeros(items.count, dtype=torch.int64))
-            yield items.image, self._classes[labels]
+            yield Generated(items.image, self._classes[labels_of(items)], Items())
+
+
+def labels_of(items: Items) -> Tensor:
+    """Classes (n,) int64 of a data set's items; zeros where it has none."""
+    label = items.get("label")
+    return torch.zeros(items.count, dtype=torch.int64) if label is None else label
 
 
 @contextlib.contextmanager

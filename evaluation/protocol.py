@@ -1,10 +1,12 @@
 """What a score means: everything that moves it, and a fingerprint of that."""
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
+
+from saddlepoint.extractors.extractor import Extractor
+from saddlepoint.fingerprint import fingerprint
 
 #: Raised whenever a change of this package moves a score.
 DEFINITION = 2
@@ -12,8 +14,11 @@ DEFINITION = 2
 #: What the features of the real images depend on.
 REAL_SIDE = (
     *("dataset", "dataset_digest", "num_real", "extractor", "extractor_hash", "resize"),
-    *("quantisation", "jpeg", "versions"),
+    *("quantisation", "jpeg", "annotations", "versions"),
 )
+
+#: What few protocols have.
+RARE = ("extractors", "annotations", "inputs")
 
 
 def library_versions() -> dict[str, str]:
@@ -25,10 +30,19 @@ def library_versions() -> dict[str, str]:
     }
 
 
-def fingerprint(values: dict[str, Any]) -> str:
-    """Hash of plain values, the same on every machine: 32 hexadecimal digits."""
-    text = json.dumps(values, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def about(extractor: Extractor) -> dict[str, str]:
+    """What moves features, once the weights are loaded: their hash, resize and quantisation."""
+    return {
+        "hash": extractor.weights_hash,
+        "resize": extractor.resize,
+        "quantisation": extractor.quantisation,
+    }
+
+
+def annotations(spec: Any, fields: Iterable[str]) -> dict[str, str]:
+    """Digests of some fields of data, those that are annotations of the images."""
+    known = spec.annotations
+    return {name: known[name] for name in sorted(fields) if name in known}
 
 
 @dataclass(frozen=True)
@@ -38,9 +52,9 @@ class Protocol:
     Attributes:
         dataset: name of the data.
         dataset_digest: identifies exactly the images served.
-        num_real: real images used.
+        num_real: real images used; 0 where only pairs are compared.
         num_fake: generated images used.
-        extractor: name of the feature extractor.
+        extractor: name of the feature extractor; "none" where nothing goes through one.
         extractor_hash: of its weights; "" if it has none.
         resize: how images reach the extractor's size.
         quantisation: how float images become the extractor's input.
@@ -51,6 +65,10 @@ class Protocol:
         jpeg: quality of a round trip through JPEG on both sides; None without.
         generator: "ema" (moving average of the weights), "raw", or "images" from elsewhere.
         batch_norm: "eval", with running statistics, or "batch of 64", with those of a batch.
+        extractors: {name: hash, resize, quantisation} of others that some scores use.
+        annotations: digests of the data's fields that scores read beside the images.
+        inputs: dataset and digest of the images that a generator is fed with, and digests of their
+            fields that scores read.
         versions: of the libraries that a score depends on.
         name: under conf/protocol, if it is one of those unchanged; moves nothing.
     """
@@ -59,22 +77,36 @@ class Protocol:
     dataset_digest: str
     num_real: int
     num_fake: int
-    extractor: str
-    extractor_hash: str
-    resize: str
-    quantisation: str
     scores: dict[str, dict[str, Any]]
     seeds: tuple[int, ...]
+    extractor: str = "none"
+    extractor_hash: str = ""
+    resize: str = "none"
+    quantisation: str = Extractor.quantisation
     stretch: str = ""
     jpeg: int | None = None
     generator: str = "ema"
     batch_norm: str = "eval"
+    extractors: dict[str, dict[str, str]] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=library_versions)
     name: str | None = None
 
+    def seen_by(self, extractor: Extractor | None) -> Self:
+        """The same with this main extractor, whose weights are loaded; None changes nothing."""
+        if extractor is None:
+            return self
+        values = about(extractor)
+        return replace(self, extractor=extractor.name, extractor_hash=values.pop("hash"), **values)
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for records."""
-        return {**asdict(self), "seeds": list(self.seeds)}
+        """Plain values, for records; what few protocols have is there only where it says something.
+
+        Protocols from before there was such a thing keep their fingerprints that way.
+        """
+        values = {**asdict(self), "seeds": list(self.seeds)}
+        return {k: v for k, v in values.items() if v or k not in RARE}
 
     @property
     def fingerprint(self) -> str:

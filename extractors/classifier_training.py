@@ -2,15 +2,13 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from saddlepoint.datamodules.base import DataModule
@@ -22,6 +20,9 @@ from saddlepoint.extractors.small_resnet import Outputs
 from saddlepoint.extractors.trained_classifier import build_classifier
 from saddlepoint.gans.precision import has_fast_bfloat16
 from saddlepoint.randomness import key_to_seed, keyed_generator
+
+#: Told what is going on: a description, how much is done, and how much there is to do.
+Progress = Callable[[str, int, int], None]
 
 SMALLEST = 8  # pixels
 #: Training images shown, in all, where nobody has said how often; and each at most so many times.
@@ -49,15 +50,15 @@ class TrainingOptions:
         UserError: one is out of its range.
     """
 
-    seed: int
-    epochs: int | None
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    width: int
-    held_out: float
-    flip: bool | None
-    shift: float
+    seed: int = 0
+    epochs: int | None = None
+    batch_size: int = 128
+    learning_rate: float = 5e-3
+    weight_decay: float = 5e-2
+    width: int = 16
+    held_out: float = 0.1
+    flip: bool | None = None
+    shift: float = 0.125
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "width", "learning_rate"):
@@ -143,7 +144,12 @@ class Lesson:
             yield images, digits.label.view(rows.shape) @ places, None
 
 
-def train_classifier(lesson: Lesson, options: TrainingOptions, console: Console) -> nn.Module:
+def train_classifier(
+    lesson: Lesson,
+    options: TrainingOptions,
+    report: Callable[[str], None],
+    progress: Progress | None = None,
+) -> nn.Module:
     """Train a network, see `build_classifier`, on the lesson's training images.
 
     In bfloat16 and channels last where the hardware is fast at that; on a GPU if there is one.
@@ -151,7 +157,8 @@ def train_classifier(lesson: Lesson, options: TrainingOptions, console: Console)
     Args:
         lesson: what to learn.
         options: how, with a number of epochs.
-        console: where progress is shown.
+        report: told in a sentence how each epoch went.
+        progress: told how far training has come.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(key_to_seed(options.seed, "initial weights"))
@@ -167,33 +174,27 @@ def train_classifier(lesson: Lesson, options: TrainingOptions, console: Console)
     fast = torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device))
     losses = torch.zeros(options.epochs, device=device)
 
-    def updates() -> Iterator[None]:
-        for epoch in range(options.epochs):
-            start = time.monotonic()
-            generator = keyed_generator(options.seed, "epoch", epoch)
-            order = torch.randperm(len(lesson.training), generator=generator)[: steps * size]
-            for batch in lesson.batches(lesson.training[order], size):
-                images, labels, attributes = _to(device, batch)
-                images = augmented(to_float(images), options, generator)
-                with fast:
-                    told = network(images)
-                loss = loss_of(told, labels, attributes)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                losses[epoch] += loss.detach() / steps
-                yield
-            seconds = time.monotonic() - start
-            console.print(
-                f"epoch {epoch + 1}/{options.epochs}: loss {losses[epoch]:.3f}, {seconds:.0f} s"
-            )
-
-    hidden = not console.is_terminal
-    for _ in track(
-        updates(), "training", total=options.epochs * steps, console=console, disable=hidden
-    ):
-        pass
+    done = 0
+    for epoch in range(options.epochs):
+        start = time.monotonic()
+        generator = keyed_generator(options.seed, "epoch", epoch)
+        order = torch.randperm(len(lesson.training), generator=generator)[: steps * size]
+        for batch in lesson.batches(lesson.training[order], size):
+            images, labels, attributes = _to(device, batch)
+            images = augmented(to_float(images), options, generator)
+            with fast:
+                told = network(images)
+            loss = loss_of(told, labels, attributes)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses[epoch] += loss.detach() / steps
+            done += 1
+            if progress is not None:
+                progress("training a classifier", done, options.epochs * steps)
+        seconds = time.monotonic() - start
+        report(f"epoch {epoch + 1}/{options.epochs}: loss {losses[epoch]:.3f}, {seconds:.0f} s")
     return whole.eval()
 
 

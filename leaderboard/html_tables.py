@@ -9,7 +9,7 @@ from saddlepoint.leaderboard.grouping import Row, Table, flat_protocol
 from saddlepoint.leaderboard.html_place import Place
 from saddlepoint.leaderboard.published import Figure
 from saddlepoint.leaderboard.reading import printable
-from saddlepoint.records.score_names import larger_is_better
+from saddlepoint.records.record import LARGER
 
 
 def table_card(table: Table, place: Place) -> str:
@@ -60,7 +60,7 @@ def _table(table: Table, place: Place) -> str:
     headings = [_heading("#", "n"), _heading("method")]
     headings += [_heading("terms", "terms")] * terms
     headings += [_heading("kimg", "n")]
-    headings.append(_heading(score, "n", "larger is better" if larger_is_better(score) else ""))
+    headings.append(_heading(score, "n", "larger is better" if table.direction == LARGER else ""))
     if training:
         headings.append(_heading("± training", "n", "between seeds"))
     if evaluation:

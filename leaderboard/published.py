@@ -1,4 +1,4 @@
-"""Figures that others have published, from ``evaluation/published.yaml``."""
+"""Figures that others have published, from ``leaderboard/published.yaml``."""
 
 import functools
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
-"""Runs as their records tell them; nothing else is read, and nothing is trusted."""
+"""Runs as their records tell them; nothing else is read."""
 
-import json
-import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.errors import UserError
+from saddlepoint.records.reading import read_records
+from saddlepoint.records.record import FILE_NAME
 from saddlepoint.records.settings import flat
-
-FILE_NAME = "records.jsonl"
-NEWEST_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,8 @@ class Point:
     """What a run scored after one iteration under one protocol; what is not known is None."""
 
     scores: dict[str, Score]
+    directions: dict[str, str]  # "smaller" or "larger" is better; a spread has none
+    ranking: tuple[str, ...]  # scores that rank
     protocol: dict[str, Any]
     fingerprint: str
     iteration: int
@@ -103,8 +102,7 @@ def read(paths: Iterable[str | Path]) -> Reading:
     paths = [Path(path) for path in paths]
     reading = Reading()
     for file in _record_files(paths):
-        contents = _contents(file, reading.problems)
-        reading.runs += _runs(file, contents, reading.problems)
+        reading.runs += _runs(file, read_records(file, reading.problems))
     if not reading.runs:
         places = ", ".join(str(path) for path in paths)
         hints = " ".join(reading.problems)
@@ -125,43 +123,14 @@ def _record_files(paths: list[Path]) -> list[Path]:
     return list(files.values())
 
 
-def _contents(file: Path, problems: list[str]) -> list[dict[str, Any]]:
-    try:
-        lines = file.read_bytes().split(b"\n")
-    except OSError as error:
-        problems.append(f"{file} cannot be read ({error.strerror}) and is left out.")
-        return []
-    contents = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line)
-            newer = content["schema"] > NEWEST_SCHEMA
-        except (ValueError, TypeError, KeyError, RecursionError):
-            last = " (the last, perhaps just being written)" if number == len(lines) else ""
-            problems.append(f"Line {number} of {file}{last} is torn and left out.")
-            continue
-        if newer:
-            problems.append(f"Line {number} of {file} is of a later version and left out.")
-            continue
-        contents.append(content)
-    return contents
-
-
-def _runs(file: Path, contents: list[dict[str, Any]], problems: list[str]) -> list[Run]:
+def _runs(file: Path, records: list[dict[str, Any]]) -> list[Run]:
     """One run if its settings are recorded; else one for each title (images from elsewhere)."""
     points: dict[str, dict[tuple[str, int], Point]] = {}
     runs: dict[str, Run] = {}
-    for number, content in enumerate(contents, 1):
-        try:
-            about = content["run"]
-            key = "" if about.get("config") else str(about["title"])
-            point = _point(content)
-            runs[key] = _run(file, content)
-        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
-            problems.append(f"Record {number} of {file} is left out: it lacks or garbles {error}.")
-            continue
+    for record in records:
+        about = record["run"]
+        key = "" if about.get("config") else str(about.get("title"))
+        runs[key], point = _run(file, record), _point(record)
         points.setdefault(key, {})[point.fingerprint, point.iteration] = point
     for key, run in runs.items():
         for point in sorted(points[key].values(), key=lambda point: point.iteration):
@@ -173,7 +142,6 @@ def _run(file: Path, newest: dict[str, Any]) -> Run:
     """A run as its newest record describes it, without points."""
     about = newest["run"]
     config = about.get("config") or {}
-    data = about.get("data") or {}
     seed = config.get("seed")
     title = printable(about.get("title") or file.parent.name)
     return Run(
@@ -183,56 +151,44 @@ def _run(file: Path, newest: dict[str, Any]) -> Run:
         terms=tuple(printable(name) for name in config.get("terms") or {}),
         seed=seed if isinstance(seed, int) else None,
         settings=flat(config),
-        shape=tuple(data.get("shape") or ()),
+        shape=tuple((about.get("data") or {}).get("shape") or ()),
         points={},
         versions={printable(k): printable(v) for k, v in (newest.get("versions") or {}).items()},
     )
 
 
-def _point(content: dict[str, Any]) -> Point:
-    protocol = content["protocol"]
-    seconds = content.get("seconds")
-    commit = content.get("commit")
+def _point(record: dict[str, Any]) -> Point:
+    seconds, commit = record.get("seconds"), record.get("commit")
+    repeats = record.get("by_evaluation_seed") or {}
     return Point(
-        scores={printable(k): _score(k, v, content) for k, v in content["scores"].items()},
-        protocol={**protocol, "dataset": printable(protocol["dataset"])},
-        fingerprint=str(content["fingerprint"]),
-        iteration=int(content.get("iteration") or 0),
-        kimg=_optional(content.get("kimg")),
-        hours=None if seconds is None else _finite(seconds) / 3600,
-        hardware=_hardware(content.get("hardware") or {}),
+        scores={printable(k): _score(v, repeats.get(k)) for k, v in record["scores"].items()},
+        directions={printable(name): way for name, way in record["directions"].items()},
+        ranking=tuple(map(printable, record["ranking"])),
+        protocol={**record["protocol"], "dataset": printable(record["protocol"]["dataset"])},
+        fingerprint=record["fingerprint"],
+        iteration=record.get("iteration") or 0,
+        kimg=record.get("kimg"),
+        hours=None if seconds is None else seconds / 3600,
+        hardware=_hardware(record.get("hardware") or {}),
         commit=None if commit is None else printable(commit),
-        time=printable(content.get("time") or ""),
+        time=printable(record.get("time") or ""),
     )
 
 
-def _score(name: str, value: Any, content: dict[str, Any]) -> Score:
-    """A number; where the protocol repeats the evaluation, the values by evaluation seed beside."""
-    repeats = (content.get("by_evaluation_seed") or {}).get(name)
+def _score(value: float, repeats: list[float] | None) -> Score:
+    """A number; where the protocol repeats the evaluation, with its values by evaluation seed."""
     if not repeats:
-        return Score(_finite(value))
-    values = [_finite(repeat) for repeat in repeats]
-    spread = statistics.pstdev(values) if len(values) > 1 else None
-    return Score(statistics.fmean(values), spread, len(values))
+        return Score(value)
+    spread = statistics.pstdev(repeats) if len(repeats) > 1 else None
+    return Score(statistics.fmean(repeats), spread, len(repeats))
 
 
 def _hardware(about: dict[str, Any]) -> str:
     device = printable(about.get("device") or "")
     if device == "cpu":
         cores = about.get("cores")
-        return f"CPU, {cores} cores" if cores else "CPU"
-    devices = about.get("devices") or 1
-    return f"{devices} x {device}" if devices > 1 else device
-
-
-def _finite(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"a number ({str(value)[:40]!r})")
-    return float(value)
-
-
-def _optional(value: Any) -> float | None:
-    return None if value is None else _finite(value)
+        return f"CPU, {printable(cores)} cores" if cores else "CPU"
+    return f"{about['devices']} x {device}" if about.get("devices", 1) > 1 else device
 
 
 def printable(value: Any) -> str:

@@ -13,10 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from saddlepoint.atomic import write_text
+from saddlepoint.devices import device_name
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.gans.loss_log import DivergedError
-from saddlepoint.records.record import origin
+from saddlepoint.records.origin import origin
 from saddlepoint.runs import checkpoint_file
 
 
@@ -100,7 +101,7 @@ class CurrentRun:
                 "data": self.data,
                 "game": game.state(),
                 "seconds": self.seconds,
-                "made_by": origin(game.device, trainer.world_size),
+                "made_by": origin(device_name(game.device), trainer.world_size),
             }
             checkpoint_file.save(path or self.checkpoint, content)
 

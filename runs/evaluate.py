@@ -18,7 +18,8 @@ from saddlepoint.datamodules.folder import Folder
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.evaluator import NoScores, Scores
 from saddlepoint.evaluation.fakes import Fakes, GeneratorFakes, GivenFakes
-from saddlepoint.records.record import FILE_NAME, UNKNOWN_ORIGIN, append_record, make_record
+from saddlepoint.records.origin import UNKNOWN_ORIGIN
+from saddlepoint.records.record import FILE_NAME, append_record, make_record
 from saddlepoint.runs import command_line
 from saddlepoint.runs.progress import output, progress
 from saddlepoint.runs.trained_run import TrainedRun
@@ -51,8 +52,8 @@ def generator_of_run(config: DictConfig, device: torch.device) -> Contestant:
     config.data_dir = config.data_dir or own.data_dir
     return Contestant(
         data=data,
-        fakes=GeneratorFakes(game),
-        protocol=own.protocol if _scores(own.get("protocol")) else own.monitor,
+        fakes=GeneratorFakes(game, data),
+        protocol=own.protocol if _has_scores(own.protocol) else own.monitor,
         about={
             "run": run.about(game),
             "iteration": game.iteration,
@@ -109,9 +110,8 @@ def evaluate(config: DictConfig) -> Scores:
     settings = config.protocol if config.get("protocol") else found.protocol
     evaluator = instantiate(settings, _convert_="all")
     with progress() as tell:
-        count = found.fakes.count
-        evaluator.check(found.data, fakes=count)
-        evaluator = evaluator.prepare(found.data, device, fakes=count, progress=tell)
+        evaluator.check(found.data, fakes=found.fakes)
+        evaluator = evaluator.prepare(found.data, device, fakes=found.fakes, progress=tell)
         if isinstance(evaluator, NoScores):
             raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
         scores = evaluator.score(found.fakes)
@@ -120,8 +120,8 @@ def evaluate(config: DictConfig) -> Scores:
     return scores
 
 
-def _scores(settings: DictConfig | None) -> bool:
-    return settings is not None and "NoScores" not in settings._target_
+def _has_scores(settings: DictConfig) -> bool:
+    return not isinstance(instantiate(settings, _convert_="all"), NoScores)
 
 
 def _device(name: str) -> torch.device:

@@ -71,7 +71,7 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     callbacks = build_callbacks(run)
     for callback in callbacks:
         if hasattr(callback, "check"):
-            callback.check(data)
+            callback.check(data, game)
     trainer = build_trainer(run, callbacks, build_loggers(run, game.iteration))
 
     data.plan(

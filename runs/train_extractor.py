@@ -4,8 +4,8 @@ Writes one file with the weights, what they were trained on, and their accuracy 
 held out.
 """
 
-import time
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -13,15 +13,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from saddlepoint.errors import UserError
-from saddlepoint.extractors.classifier_training import (
-    Lesson,
-    TrainingOptions,
-    accuracy,
-    train_classifier,
-)
+from saddlepoint.extractors.classifier_stage import trained
+from saddlepoint.extractors.classifier_training import Lesson, TrainingOptions
 from saddlepoint.extractors.trained_classifier import SUFFIX, write_classifier
 from saddlepoint.runs import command_line
-from saddlepoint.runs.progress import output
+from saddlepoint.runs.progress import output, progress
 
 
 @hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="train_extractor")
@@ -53,28 +49,11 @@ def train_extractor(config: DictConfig) -> Path:
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error}): choose another output.") from error
 
-    console = output()
-    console.print(
-        f"{spec.name}: {len(lesson.training):,} images to learn, {len(lesson.test):,} to test"
-    )
-    start = time.monotonic()
-    network = train_classifier(lesson, options, console)
-    shares = accuracy(network, lesson)
-    content = {
-        "architecture": lesson.architecture(options.width),
-        "data": {
-            "name": spec.name,
-            "digest": spec.digest,
-            "classes": list(spec.classes),
-            "attributes": list(spec.attributes),
-        },
-        "accuracy": shares,
-        "training": asdict(options),
-    }
+    report = partial(output().print, soft_wrap=True)
+    with progress() as tell:
+        network, content = trained(lesson, data, options, report, tell)
     write_classifier(path, network, content)
-    for task, share in shares.items():
-        console.print(f"{task:<16} {share:7.2%} of the held-out images are told rightly")
-    console.print(f"{path}, in {time.monotonic() - start:.0f} s", soft_wrap=True)
+    report(str(path))
     return path
 
 

@@ -13,7 +13,8 @@ from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.spec import DataSpec
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
-from saddlepoint.records.record import FILE_NAME, UNKNOWN_ORIGIN
+from saddlepoint.records.origin import UNKNOWN_ORIGIN
+from saddlepoint.records.record import FILE_NAME
 from saddlepoint.runs import checkpoint_file
 from saddlepoint.runs.build import game_of_checkpoint
 from saddlepoint.runs.checkpoint_file import LAST

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import torch
 
-from saddlepoint.evaluation.metrics import METRICS
 from saddlepoint.evaluation.metrics.metric import Batch
+from saddlepoint.evaluation.named import metrics_of
 from saddlepoint.randomness import keyed_generator
 
 CPU = torch.device("cpu")
@@ -27,13 +27,18 @@ def of_features(features):
     return Batch(features, torch.zeros(len(features), 2), torch.zeros(len(features)).long(), 0)
 
 
+def named_metric(name, **options):
+    """A metric by the name of its file under conf/score."""
+    return metrics_of({name: options})[name]
+
+
 def all_metrics():
     """One of each, for some 60 images of `side`."""
     options = {"kid": {"subsets": 5, "subset_size": 20}, "inception_score": {"splits": 4}}
     names = ("fid", "intra_fid", "inception_score", "kid", "precision_recall", "density_coverage")
-    metrics = [METRICS[name](**options.get(name, {})) for name in names]
-    for metric in metrics:
-        metric.check(DATA, 60, 60)
+    metrics = [named_metric(name, **options.get(name, {})) for name in names]
+    for each in metrics:
+        each.check(DATA, 60, 60)
     return metrics
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
+from saddlepoint.evaluation.fakes import Generated
 from saddlepoint.extractors.extractor import Extracted, Extractor
 from saddlepoint.items import Items
 from saddlepoint.randomness import keyed_generator
@@ -28,6 +29,8 @@ class Pixels(Extractor):
 
 class PlainData:
     """What a score wants of a data module, and no more."""
+
+    held_out = None
 
     def __init__(self, items, name="squares"):
         self.items = items
@@ -60,7 +63,7 @@ def sample(n, start):
 class Sampled:
     """Fakes of a function ``sample(n, start)``."""
 
-    kind, count = "raw", None
+    kind, count, source, fields = "raw", None, None, frozenset({"latents"})
 
     def __init__(self, function=sample):
         self.function = function
@@ -70,7 +73,8 @@ class Sampled:
         self.seeds.append(seed)
         for start in range(positions.start, positions.stop, batch_size):
             n = min(batch_size, positions.stop - start)
-            yield self.function(n, start), torch.zeros(n, dtype=torch.long)
+            labels = torch.zeros(n, dtype=torch.long)
+            yield Generated(self.function(n, start), labels, Items(latents=torch.zeros(n, 1)))
 
 
 def evaluator(**settings):

@@ -97,9 +97,18 @@ def test_sample(words, tmp_path):
     assert picture.stat().st_size > 1000
 
 
+def write_own_metric(folder):
+    """The metric that docs/scores.md shows, as a module of its own."""
+    page = (ROOT / "docs" / "scores.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?class Sharpness.*?)```", page, re.DOTALL)
+    (folder / "my_package.py").write_text(source)
+
+
 @pytest.mark.parametrize("words", EVALUATE, ids=" ".join)
 def test_evaluate(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    write_own_metric(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     config = composed([*words, f"output_dir={tmp_path}"], "evaluate")
     if config.run:
         train_here([*QUICK, f"output_dir={tmp_path}"])

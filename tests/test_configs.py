@@ -38,7 +38,9 @@ def tiny(*overrides):
 )
 def test_every_choice_composes(choice):
     group, name = choice.split("=")
-    config = composed([f"terms=[{name}]" if group == "terms" else choice])
+    # Terms and scores stack: they are chosen into a place.
+    places = {"terms": f"terms=[{name}]", "score": f"+score@protocol.scores.{name}={name}"}
+    config = composed([places.get(group, choice)])
     OmegaConf.to_container(config, resolve=True)
     assert config.iterations > 0
     if group == "datamodule":

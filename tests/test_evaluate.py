@@ -14,7 +14,7 @@ from saddlepoint.extractors import inception
 from saddlepoint.extractors.inception_weights import InceptionWeights
 from saddlepoint.gans.moving_average import MovingAverage
 from saddlepoint.leaderboard import command as leaderboard
-from saddlepoint.records.record import read_records
+from saddlepoint.records.reading import read_records
 from saddlepoint.runs import checkpoint_file, evaluate
 from saddlepoint.runs.build import game_of_checkpoint
 
@@ -84,7 +84,7 @@ def test_resumed_run_knows_the_best_of_before(tmp_path):
 def test_checkpoint_is_scored_again_as_at_the_end_of_training(run, monkeypatch):
     folder, _ = run
     before = len(read_records(folder / "records.jsonl"))
-    monkeypatch.setattr("saddlepoint.records.record.commit", lambda: "another")
+    monkeypatch.setattr("saddlepoint.records.origin.commit", lambda: "another")
     config = composed([f"run={folder}"], "evaluate")  # under the run's own full protocol
     scores = evaluate.evaluate(config)
     *_, last, again = read_records(folder / "records.jsonl")
@@ -220,3 +220,10 @@ def test_conditional_run_is_scored_class_by_class(tmp_path):
     each = [scores[f"intra-FD {name}/avatar-classifier"] for name in classes]
     assert scores["intra-FD/avatar-classifier"] == pytest.approx(sum(each) / len(classes))
     assert len(set(each)) == len(classes)
+
+
+def test_pairs_are_refused_before_a_run_that_is_fed_latents_writes_anything(tmp_path):
+    words = [*ONLY_TRAINING, "+monitor.scores.psnr={}", f"output_dir={tmp_path}/outputs"]
+    with pytest.raises(UserError, match="psnr compares each output with the image"):
+        train_here(words)
+    assert not (tmp_path / "outputs").exists()

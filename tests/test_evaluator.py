@@ -15,17 +15,23 @@ from scoring import Pixels, PlainData, Sampled, evaluator, images, sample
 from two_ranks import on_two_ranks
 
 from saddlepoint.datamodules import fields
+from saddlepoint.datamodules.avatars import Avatars
 from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.cifar import CIFAR10
 from saddlepoint.datamodules.pixels import to_uint8
 from saddlepoint.datamodules.source import Source
+from saddlepoint.datamodules.toys import Gaussians8, SwissRoll
 from saddlepoint.errors import UserError
-from saddlepoint.evaluation import automatic, named_protocols, statistics_cache
+from saddlepoint.evaluation import statistics_cache
 from saddlepoint.evaluation.automatic import AutomaticScores
 from saddlepoint.evaluation.evaluator import ConstantImagesError, Evaluator, NoScores
 from saddlepoint.evaluation.fakes import GeneratorFakes, GivenFakes
 from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
 from saddlepoint.evaluation.jpeg import jpeg_round_trip
 from saddlepoint.evaluation.protocol import Protocol
+from saddlepoint.extractors import inception
+from saddlepoint.extractors.inception_weights import InceptionWeights
+from saddlepoint.items import Items
 from saddlepoint.randomness import keyed_generator
 
 pytestmark = pytest.mark.numerical
@@ -77,7 +83,7 @@ def test_chosen_reals_are_distinct_and_keyed():
 
     def chosen(seed, num_real):
         score = evaluator(num_real=num_real, num_fake=2, seeds=[seed]).prepare(Data(data))
-        real = score.real["moments"].statistics
+        real = score.real[None]["moments"].statistics
         seen.append(sorted(real.state()["vectors"][:, 0].int().tolist()) if num_real < 5 else 0)
         return real.mean[0].item(), seen[-1], real.count
 
@@ -220,36 +226,40 @@ def test_jpeg_round_trip_is_pillows_on_both_sides():
 class Game:
     """What `GeneratorFakes` wants of a game."""
 
-    moving_average = None
-    num_classes = 0
+    is_averaged = needs_data = False
+    condition = None
 
     def __init__(self):
         norm = torch.nn.BatchNorm1d(16)
         torch.manual_seed(0)
-        self.sampled_generator = torch.nn.Sequential(torch.nn.Linear(4, 16), norm, torch.nn.Tanh())
+        self.generator = torch.nn.Sequential(torch.nn.Linear(4, 16), norm, torch.nn.Tanh())
         norm.running_mean += 0.5
 
-    def latents_at(self, start, n, seed):
-        draws = [torch.randn(4, generator=keyed_generator(seed, start + k)) for k in range(n)]
-        return torch.stack(draws), torch.zeros(n, dtype=torch.long)
+    def sampled(self):
+        return self.generator
 
-    def sample(self, *, latents, labels):
-        return self.sampled_generator.eval()(latents).view(-1, 1, 4, 4)
+    def inputs_at(self, positions, seed=None, data=None):
+        draws = [torch.randn(4, generator=keyed_generator(seed, k)) for k in positions]
+        return Items(latents=torch.stack(draws))
+
+    def sample(self, inputs):
+        return self.generator.eval()(inputs.latents).view(-1, 1, 4, 4)
 
 
 @torch.no_grad()
 def test_batch_statistics_are_those_of_64_images_and_leave_no_trace():
     game = Game()
     fakes = GeneratorFakes(game)
-    norm = game.sampled_generator[1]
+    norm = game.generator[1]
     before = {name: value.clone() for name, value in norm.state_dict().items()}
-    parts = [b for b, _ in fakes.batches(range(64, 150), 10, seed=3, batch_norm="batch of 64")]
+    batches = fakes.batches(range(64, 150), 10, seed=3, batch_norm="batch of 64")
+    parts = [batch.image for batch in batches]
     assert [len(part) for part in parts] == [64, 22]
     assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
-    hidden = game.sampled_generator[0](game.latents_at(128, 64, 3)[0])
+    hidden = game.generator[0](game.inputs_at(range(128, 192), 3).latents)
     own = (hidden - hidden.mean(0)) / (hidden.var(0, correction=0) + norm.eps).sqrt()
     assert torch.allclose(parts[1].flatten(1), own.tanh()[:22], atol=1e-6)
-    running = torch.cat([b for b, _ in fakes.batches(range(64, 150), 10, seed=3)])
+    running = torch.cat([b.image for b in fakes.batches(range(64, 150), 10, seed=3)])
     assert not torch.allclose(running[:64], parts[0], atol=0.1)
     protocol = evaluator(num_fake=128, batch_norm="batch").prepare(Data(images(50, 1))).protocol
     assert protocol.batch_norm == "batch of 64"
@@ -260,17 +270,17 @@ def test_batch_statistics_are_those_of_64_images_and_leave_no_trace():
 
 def test_given_images_are_counted_drawn_under_the_seed_and_matched_by_class():
     given = Data(images(30, 2))
-    score = evaluator(num_fake=None).prepare(Data(images(50, 1)), fakes=30)
+    score = evaluator(num_fake=None).prepare(Data(images(50, 1)), fakes=GivenFakes(given))
     assert score.protocol.num_fake == 30
     expected = frechet_distance(statistics(images(50, 1)), statistics(images(30, 2)))
     result = score.score(GivenFakes(given))
     assert result.means["FD/pixels"] == pytest.approx(expected, rel=1e-9)
     assert result.protocol.generator == "images"
     with pytest.raises(UserError, match="31 generated images and there are 30"):
-        evaluator(num_fake=31).prepare(Data(images(50, 1)), fakes=30)
+        evaluator(num_fake=31).prepare(Data(images(50, 1)), fakes=GivenFakes(given))
     few = GivenFakes(given, wanted=10)
     first, second, again = (
-        torch.cat([b for b, _ in few.batches(range(10), 4, seed)]) for seed in (0, 1, 0)
+        torch.cat([b.image for b in few.batches(range(10), 4, seed)]) for seed in (0, 1, 0)
     )
     assert torch.equal(first, again) and not torch.equal(first, second)
     assert len(first.flatten(1).unique(dim=0)) == 10
@@ -281,7 +291,7 @@ def test_given_images_are_counted_drawn_under_the_seed_and_matched_by_class():
             return super().load().replaced(label=fields.Label(labels, ("dog", "cat")))
 
     matched = GivenFakes(Named(images(30, 2)), classes=("cat", "cow", "dog"))
-    labels = torch.cat([labels for _, labels in matched.batches(range(4), 4, 0)])
+    labels = torch.cat([batch.label for batch in matched.batches(range(4), 4, 0)])
     assert labels.tolist() == [2, 0, 2, 0]
 
 
@@ -395,20 +405,18 @@ def test_every_protocol_can_be_made(name):
 
 
 def test_a_protocol_that_is_altered_loses_its_name():
-    assert named_protocols.named("quick").name == "quick"
-    assert named_protocols.named("quick", batch_size=3, cache_dir="x").name == "quick"
-    assert named_protocols.named("quick", num_fake=4999).name is None
-    assert named_protocols.named("quick", scores={"fid": {}}).name is None
-    assert (
-        named_protocols.evaluator(name="my own", extractor="raw", scores={"fid": {}}).name is None
-    )
+    assert Evaluator.named("quick").name == "quick"
+    assert Evaluator.named("quick", batch_size=3, cache_dir="x").name == "quick"
+    assert Evaluator.named("quick", num_fake=4999).name is None
+    assert Evaluator.named("quick", scores={"fid": {}}).name is None
+    assert Evaluator("raw", {"fid": {}}, name="my own").name is None
 
 
 def test_published_protocols_are_as_their_papers_have_them():
-    mimicry = named_protocols.named("mimicry_50k", extractor=Pixels())
+    mimicry = Evaluator.named("mimicry_50k", extractor=Pixels())
     assert (mimicry.num_real, mimicry.num_fake, mimicry.seeds) == (50_000, 50_000, (0, 1, 2))
-    assert [metric.name for metric in mimicry.metrics] == ["fid", "inception_score", "kid"]
-    tntrung = named_protocols.named("tntrung_10k5k", extractor=Pixels())
+    assert list(mimicry.metrics) == ["fid", "inception_score", "kid"]
+    tntrung = Evaluator.named("tntrung_10k5k", extractor=Pixels())
     assert (tntrung.num_real, tntrung.num_fake, tntrung.jpeg) == (10_000, 5000, 75)
     assert tntrung.batch_norm == "batch of 64"
 
@@ -419,30 +427,41 @@ def test_no_score_gives_none():
 
 def test_points_are_scored_on_their_coordinates():
     points = torch.randn(400, 2, generator=keyed_generator("points"))
-    score = AutomaticScores().prepare(Data(points))
+    data = Data(points)
+    data.protocol = "points"
+    score = AutomaticScores().prepare(data)
     fakes = Sampled(lambda n, start: points[torch.arange(start, start + n) % 400] + 1)
     assert score.score(fakes).means == {"FD/raw": pytest.approx(2, rel=1e-2)}
 
 
-def test_automatic_choice_for_images(monkeypatch):
-    def choose(spec, device):
-        return AutomaticScores().choose(SimpleNamespace(spec=spec), device)
+def test_automatic_choice_is_the_datas_own_where_the_machine_allows_it(monkeypatch):
+    def choose(data, device):
+        return AutomaticScores().choose(data, torch.device(device))
 
-    spec = Data(images(50, 1)).spec
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    monkeypatch.setattr(automatic, "find_inception_weights", lambda: None)
-    nothing = choose(spec, cuda)
+    found = InceptionWeights(Path("somewhere"), "a package", has_classifier=False)
+    data = Data(images(50, 1))
+    assert data.protocol == "fid10k"
+    monkeypatch.setattr(inception, "find_inception_weights", lambda *_: None)
+    nothing = choose(data, "cuda")
     assert isinstance(nothing, NoScores) and "pip install" in nothing.note
     assert "\n" not in nothing.note
-    monkeypatch.setattr(automatic, "find_inception_weights", lambda: "somewhere")
-    chosen = choose(spec, cuda)
+    monkeypatch.setattr(inception, "find_inception_weights", lambda *_: found)
+    chosen = choose(data, "cuda")
     assert (chosen.extractor.score_name("FID"), chosen.num_real) == ("FID", 50)
-    assert choose(replace(spec, num_items=20_000), cuda).name == "fid10k"
-    assert "monitor=fid10k" in choose(spec, cpu).note
-    own = Data(images(50, 1, (3, 32, 32)), name="avatars").spec
-    assert choose(own, cuda).extractor.name == "inception-v3-compat"
-    embedded = replace(own, attributes=("glasses",))
-    assert choose(embedded, cpu).name == "quick"
+    many = SimpleNamespace(protocol="fid10k", spec=replace(data.spec, num_items=20_000))
+    assert choose(many, "cuda").name == "fid10k"
+    assert "monitor=fid10k" in choose(data, "cpu").note
+    data.protocol = "quick"
+    assert choose(data, "cpu").name == "quick"
+    # Only what takes long to compute is kept on disk.
+    caches = [AutomaticScores("there").choose(data, torch.device("cpu")).cache_dir]
+    data.protocol = "fid10k"
+    caches.append(AutomaticScores("there").choose(data, torch.device("cuda")).cache_dir)
+    assert caches == [None, Path("there")]
+    data.protocol = None
+    assert "choose one by monitor=" in choose(data, "cuda").note
+    protocols = {kind: kind.protocol for kind in (Avatars, Gaussians8, SwissRoll, CIFAR10)}
+    assert list(protocols.values()) == ["quick", "modes", "points", "fid10k"]
 
 
 # Several processes -------------------------------------------------------------------------------

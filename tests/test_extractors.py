@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from collecting import scores
+from collecting import named_metric, scores
 from torch import nn
 from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -12,18 +12,17 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
-from saddlepoint.evaluation.metrics import METRICS
 from saddlepoint.evaluation.metrics.metric import Batch
 from saddlepoint.extractors import inception_weights
+from saddlepoint.extractors.avatar_classifier import AvatarClassifier
 from saddlepoint.extractors.extractor import (
-    AvatarClassifier,
-    RawValues,
     as_rgb,
     full_precision,
     hash_of_weights,
 )
 from saddlepoint.extractors.inception import InceptionV3Compat, _Network, resize_like_tensorflow1
 from saddlepoint.extractors.inception_weights import InceptionWeights, find_inception_weights
+from saddlepoint.extractors.raw import RawValues
 from saddlepoint.randomness import keyed_generator
 
 
@@ -238,7 +237,7 @@ def test_scores_equal_torch_fidelity(inception, weights_file):
         sides.append(Batch(features, logits, torch.zeros(len(images)).long(), 0))
     ours = {}
     for name in ("inception_score", "fid", "kid", "precision_recall"):
-        ours |= scores(METRICS[name](**options.get(name, {})), *sides, size=4)
+        ours |= scores(named_metric(name, **options.get(name, {})), *sides, size=4)
     # Float32 rounds sums of a thousand products in each of 48 layers: sqrt(48000) times, at random.
     rounding = 48_000**0.5 * torch.finfo(torch.float32).eps / 2
     exact = [features_in_float64(weights_file, images) for images in (real, generated)]

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from collecting import DATA, all_metrics, collected, of_features, scores, side
+from collecting import DATA, all_metrics, collected, named_metric, of_features, scores, side
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
@@ -12,7 +12,7 @@ from two_ranks import on_two_ranks
 
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
-from saddlepoint.evaluation.metrics import METRICS, neighbours
+from saddlepoint.evaluation.metrics import neighbours
 from saddlepoint.evaluation.metrics.density_coverage import DensityCoverage
 from saddlepoint.evaluation.metrics.fid import IntraFID
 from saddlepoint.evaluation.metrics.inception_score import InceptionScore
@@ -230,7 +230,7 @@ def test_constant_images_give_finite_scores():
     options = {"kid": {"subsets": 3, "subset_size": 20}}
     for name in ("fid", "kid", "precision_recall", "density_coverage", "inception_score"):
         for real, fake in ((constant, constant), (varied, constant), (constant, varied)):
-            found = scores(METRICS[name](**options.get(name, {})), real, fake)
+            found = scores(named_metric(name, **options.get(name, {})), real, fake)
             assert all(map(math.isfinite, found.values())), name
     assert scores(PrecisionRecall(), constant, constant) == {"precision": 1, "recall": 1}
     # All balls are empty.
@@ -323,7 +323,7 @@ def test_two_processes_score_as_one(tmp_path):
         (PrecisionRecall(neighbours=0), 50, 50, "precision_recall.neighbours=0"),
         (DensityCoverage(), 5, 50, "5 neighbours"),
         (DensityCoverage(neighbours=0), 50, 50, "density_coverage.neighbours=0"),
-        (METRICS["fid"](), 1, 50, "at least 2 images"),
+        (named_metric("fid"), 1, 50, "at least 2 images"),
         (IntraFID(), 50, 5, "3 classes"),
     ],
 )
@@ -359,4 +359,3 @@ def test_options_that_move_scores_are_in_the_definition():
     }
     assert InceptionScore().definition() == {"splits": 10, "shuffle": True, "rng_seed": 2020}
     assert PrecisionRecall(2).definition() == {"neighbours": 2}
-    assert all(name == metric.name for name, metric in METRICS.items())

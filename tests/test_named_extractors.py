@@ -16,11 +16,13 @@ from torch_fidelity.utils import create_feature_extractor
 
 from saddlepoint.errors import UserError
 from saddlepoint.extractors import fidelity
-from saddlepoint.extractors.extractor import AvatarClassifier, RawValues, hash_of_weights
+from saddlepoint.extractors.avatar_classifier import AvatarClassifier
+from saddlepoint.extractors.extractor import hash_of_weights
 from saddlepoint.extractors.fidelity import FidelityExtractor
 from saddlepoint.extractors.inception import InceptionV3Compat
 from saddlepoint.extractors.named import extractor_named, names
 from saddlepoint.extractors.network import NetworkExtractor
+from saddlepoint.extractors.raw import RawValues
 from saddlepoint.extractors.trained_classifier import TrainedClassifier
 
 

@@ -1,6 +1,3 @@
-import json
-import math
-
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -16,8 +13,11 @@ from saddlepoint.evaluation.callback import ScoreCallback
 from saddlepoint.evaluation.evaluator import NoScores
 from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
 from saddlepoint.evaluation.protocol import Protocol
+from saddlepoint.items import Items
 from saddlepoint.randomness import keyed_generator
-from saddlepoint.records.record import SCHEMA, append_record, commit, read_records
+from saddlepoint.records.origin import commit
+from saddlepoint.records.reading import read_records
+from saddlepoint.records.record import SCHEMA
 
 
 class Data(DataModule):
@@ -36,12 +36,12 @@ class Playing(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.iterations, self.iteration, self.kimg = iterations, 0, 0.0
-        self.moving_average = None
+        self.is_averaged, self.needs_data = False, False
+        self.condition = None
         torch.manual_seed(2)
         self.generator = nn.Sequential(
             nn.Linear(4, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 16), nn.Tanh()
         )
-        self.sampled_generator = self.generator
         self.frozen = nn.BatchNorm1d(4).eval()
         self.seeds = []
 
@@ -56,16 +56,19 @@ class Playing(pl.LightningModule):
     def configure_optimizers(self):
         return torch.optim.Adam(self.generator.parameters(), 0.01)
 
-    def latents_at(self, start, n, seed):
+    def sampled(self):
+        return self.generator
+
+    def inputs_at(self, positions, seed=None, data=None):
         self.seeds.append(seed)
-        z = [torch.randn(4, generator=keyed_generator(seed, k)) for k in range(start, start + n)]
-        return torch.stack(z), torch.zeros(n, dtype=torch.long)
+        z = [torch.randn(4, generator=keyed_generator(seed, k)) for k in positions]
+        return Items(latents=torch.stack(z))
 
     @torch.no_grad()
-    def sample(self, *, latents, labels):
+    def sample(self, inputs):
         torch.rand(3)  # a careless draw from the global generator
         self.eval()  # and modes left changed
-        return self.generator(latents).view(-1, 1, 4, 4)
+        return self.generator(inputs.latents).view(-1, 1, 4, 4)
 
 
 class Metrics(pl.loggers.logger.DummyLogger):
@@ -115,11 +118,7 @@ def test_scores_every_so_often_and_at_the_end(tmp_path):
 
     real, fakes = FeatureStatistics(), FeatureStatistics()
     real.update(Pixels()(images(40, 1)).features)
-    fakes.update(
-        Pixels()(
-            to_uint8(module.sample(latents=module.latents_at(0, 20, 3)[0], labels=None))
-        ).features
-    )
+    fakes.update(Pixels()(to_uint8(module.sample(module.inputs_at(range(20), 3)))).features)
     expected = frechet_distance(real, fakes)
     assert callback.last_scores["FD/pixels"] == pytest.approx(expected, rel=1e-5)
 
@@ -170,7 +169,7 @@ def test_record(tmp_path):
 
 def test_moving_average_is_named_in_the_protocol(tmp_path):
     module = Playing()
-    module.moving_average = nn.Identity()
+    module.is_averaged = True
     callback = ScoreCallback(score(), None, tmp_path)
     fit(module, callback)
     assert callback.history[0]["protocol"]["generator"] == "ema"
@@ -178,8 +177,8 @@ def test_moving_average_is_named_in_the_protocol(tmp_path):
 
 def test_collapsed_generator_has_no_score_and_trains_on(tmp_path, caplog):
     class Collapsed(Playing):
-        def sample(self, *, latents, labels):
-            return torch.zeros(len(latents), 1, 4, 4)
+        def sample(self, inputs):
+            return torch.zeros(inputs.count, 1, 4, 4)
 
     callback = ScoreCallback(score(), 2, tmp_path)
     assert fit(Collapsed(), callback).iteration == 6
@@ -213,39 +212,3 @@ def test_missing_images_are_noticed_before_training(tmp_path):
     with pytest.raises(UserError, match="41 real images and squares has 40"):
         fit(module, callback)
     assert module.iteration == 0
-
-
-# Records on disk ---------------------------------------------------------------------------------
-
-
-def test_torn_last_line_is_left_out_and_does_not_spoil_the_next(tmp_path, caplog):
-    path = tmp_path / "runs" / "records.jsonl"
-    assert read_records(path) == []
-    append_record(path, {"schema": SCHEMA, "iteration": 1})
-    append_record(path, {"schema": SCHEMA, "iteration": 2, "name": "Fréchet\n"})
-    whole = path.read_bytes()
-    for cut in range(whole.index(b"\n") + 1, len(whole) - 1):
-        path.write_bytes(whole[:cut])
-        assert [r["iteration"] for r in read_records(path)] == [1]
-    path.write_bytes(whole[:-5])
-    assert [r["iteration"] for r in read_records(path)] == [1]
-    assert "Line 2" in caplog.text
-    append_record(path, {"schema": SCHEMA, "iteration": 3})
-    assert [r["iteration"] for r in read_records(path)] == [1, 3]
-
-
-def test_records_of_a_later_version_are_left_out(tmp_path, caplog):
-    path = tmp_path / "records.jsonl"
-    append_record(path, {"schema": SCHEMA + 1, "iteration": 1})
-    append_record(path, {"schema": SCHEMA, "iteration": 2})
-    assert [r["iteration"] for r in read_records(path)] == [2]
-    assert "later version" in caplog.text
-
-
-def test_a_record_is_strict_json(tmp_path):
-    path = tmp_path / "records.jsonl"
-    with pytest.raises(ValueError, match="JSON"):
-        append_record(path, {"schema": SCHEMA, "scores": {"FID": math.nan}})
-    assert not path.exists()
-    append_record(path, {"schema": SCHEMA, "scores": {"FID": 1.5}})
-    assert json.loads(path.read_text())["scores"]["FID"] == 1.5

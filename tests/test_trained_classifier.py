@@ -1,4 +1,5 @@
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from saddlepoint.errors import UserError
 from saddlepoint.evaluation.metrics.metric import Batch
 from saddlepoint.evaluation.metrics.modes import Modes
 from saddlepoint.extractors import trained_classifier
+from saddlepoint.extractors.classifier_stage import find_or_train
 from saddlepoint.extractors.classifier_training import Lesson, TrainingOptions, augmented, shifted
 from saddlepoint.extractors.small_resnet import SmallResNet, StackedChannels
 from saddlepoint.extractors.trained_classifier import TrainedClassifier, read_classifier
@@ -346,6 +348,65 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left"):
         trained(tmp_path / "new.pt", *QUICK)
     assert not list(tmp_path.iterdir())
+
+
+# Found or trained --------------------------------------------------------------------------------
+
+FEW = TrainingOptions(width=4, epochs=2, batch_size=32)
+
+
+def test_a_classifier_is_trained_once_and_found_again(tmp_path):
+    told = []
+    path = find_or_train(Squares(), FEW, tmp_path, lambda *about: told.append(about))
+    assert told[-1] == ("training a classifier", 12, 12) and len(told) == 12
+    content = read_classifier(path)
+    assert path.parent == tmp_path and content["fingerprint"] in path.name
+    assert content["training"]["epochs"] == 2
+    before = path.read_bytes()
+    again = find_or_train(Squares(), FEW, tmp_path, lambda *_: pytest.fail("trained again"))
+    assert again == path and path.read_bytes() == before
+    extractor = TrainedClassifier(path)
+    extractor.load()
+    assert extractor.gives_logits() and extractor.name == "classifier-squares"
+
+
+def test_whatever_a_classifier_depends_on_makes_another_file(tmp_path):
+    first = find_or_train(Squares(), FEW, tmp_path)
+    others = [
+        find_or_train(Squares(count=246), FEW, tmp_path),
+        find_or_train(Squares(attributes=False), FEW, tmp_path),
+        find_or_train(Squares(classes=("red", "green", "violet")), FEW, tmp_path),
+        find_or_train(Squares(), replace(FEW, seed=1), tmp_path),
+        find_or_train(Squares(), replace(FEW, epochs=1), tmp_path),
+    ]
+    assert len({first, *others}) == 6
+    options = replace(FEW, epochs=None)
+    usual = Lesson(Squares(), options).usual_epochs()
+    assert find_or_train(Squares(), options, tmp_path) == find_or_train(
+        Squares(), replace(FEW, epochs=usual), tmp_path
+    )
+
+
+@pytest.mark.parametrize("damage", ["torn", "changed", "another's"])
+def test_a_file_that_is_not_what_its_name_says_is_replaced(tmp_path, damage, caplog):
+    path = find_or_train(Squares(), FEW, tmp_path)
+    whole = read_classifier(path)["weights_hash"]
+    if damage == "torn":
+        path.write_bytes(path.read_bytes()[:-500])
+    elif damage == "changed":
+        content = torch.load(path, weights_only=True)
+        content["state"]["classes.bias"][0] += 1
+        torch.save(content, path)
+    else:
+        other = find_or_train(Squares(), replace(FEW, seed=1), tmp_path)
+        path.write_bytes(other.read_bytes())
+    assert find_or_train(Squares(), FEW, tmp_path) == path
+    assert read_classifier(path)["weights_hash"] == whole
+    assert damage == "another's" or "damaged" in caplog.text
+
+
+def test_options_are_by_default_those_of_the_command():
+    assert TrainingOptions() == TrainingOptions(**read_options(composed([], "train_extractor")))
 
 
 # The command -------------------------------------------------------------------------------------

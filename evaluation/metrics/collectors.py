@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.evaluation.frechet import FeatureStatistics
-from saddlepoint.evaluation.metrics.metric import Batch, Collector, Metric
+from saddlepoint.evaluation.metrics.metric import Batch, Collector, SetMetric
 from saddlepoint.evaluation.ranks import from_all_ranks
 
 
@@ -77,7 +77,7 @@ class Vectors(Collector):
         return parts[0]
 
 
-class MetricOfVectors(Metric):
+class MetricOfVectors(SetMetric):
     """A metric that needs the features of both sides themselves."""
 
     def of_reals(self, count: int, device: torch.device) -> dict[str, Collector]:

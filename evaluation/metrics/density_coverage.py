@@ -13,6 +13,7 @@ from saddlepoint.evaluation.metrics.collectors import MetricOfVectors
 from saddlepoint.evaluation.metrics.metric import Collector
 from saddlepoint.evaluation.metrics.neighbours import blocks_of_distances, squared_radii
 from saddlepoint.evaluation.metrics.precision_recall import check_neighbours
+from saddlepoint.records.record import LARGER
 
 
 class DensityCoverage(MetricOfVectors):
@@ -25,11 +26,14 @@ class DensityCoverage(MetricOfVectors):
 
     Args:
         neighbours: k.
+        settings: of `SetMetric`.
     """
 
     name: ClassVar[str] = "density_coverage"
+    directions: ClassVar[dict[str, str]] = {"density": LARGER, "coverage": LARGER}
 
-    def __init__(self, neighbours: int = 5) -> None:
+    def __init__(self, neighbours: int = 5, **settings: Any) -> None:
+        super().__init__(**settings)
         self.neighbours = neighbours
 
     def check(self, data: Any, num_real: int, num_fake: int) -> None:

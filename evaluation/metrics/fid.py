@@ -9,14 +9,17 @@ from torch import Tensor
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.frechet import FeatureStatistics, frechet_distance
 from saddlepoint.evaluation.metrics.collectors import Moments
-from saddlepoint.evaluation.metrics.metric import Batch, Collector, Metric
+from saddlepoint.evaluation.metrics.metric import Batch, Collector, SetMetric
 from saddlepoint.evaluation.ranks import from_all_ranks
+from saddlepoint.records.record import SMALLER
 
 
-class FID(Metric):
+class FID(SetMetric):
     """Frechet distance between the features of real and generated images."""
 
     name: ClassVar[str] = "fid"
+    directions: ClassVar[dict[str, str]] = {"FID": SMALLER}
+    leads: ClassVar[bool] = True
 
     def check(self, data: Any, num_real: int, num_fake: int) -> None:
         """Covariances need two images on each side."""
@@ -84,7 +87,7 @@ class ClassMoments(Collector):
             )
 
 
-class IntraFID(Metric):
+class IntraFID(SetMetric):
     """FID of each class of a conditional generator, and their mean.
 
     T. Miyato, M. Koyama, "cGANs with Projection Discriminator", ICLR 2018, section 5. An image
@@ -92,17 +95,26 @@ class IntraFID(Metric):
 
     Args:
         per_class: whether each class's own distance is reported as well.
+        settings: of `SetMetric`.
     """
 
     name: ClassVar[str] = "intra_fid"
+    directions: ClassVar[dict[str, str]] = {"intra-FID": SMALLER}
+    ranks: ClassVar[tuple[str, ...]] = ("intra-FID",)
+    reads: ClassVar[tuple[str, ...]] = ("label",)
 
-    def __init__(self, per_class: bool = False) -> None:
+    def __init__(self, per_class: bool = False, **settings: Any) -> None:
+        super().__init__(**settings)
         self.per_class = per_class
         self._classes: tuple[str, ...] = ()
 
     def definition(self) -> dict[str, Any]:
         """The mean has no options."""
         return {}
+
+    def direction(self, value: str) -> str:
+        """Each class's own distance is as good as it is small, too."""
+        return SMALLER
 
     def check(self, data: Any, num_real: int, num_fake: int) -> None:
         """Classes are needed, and two images of each; that those asked for suffice shows later."""

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.metrics.double import device_with_double
-from saddlepoint.evaluation.metrics.metric import Batch, Collector, Metric
+from saddlepoint.evaluation.metrics.metric import Batch, Collector, SetMetric
 from saddlepoint.evaluation.ranks import from_all_ranks
+from saddlepoint.records.record import LARGER
 
 
-class InceptionScore(Metric):
+class InceptionScore(SetMetric):
     """Mean and standard deviation of the Inception Score over parts of the generated images.
 
     Parts are those of torch-fidelity, for the same number of images.
@@ -29,12 +30,17 @@ class InceptionScore(Metric):
         splits: number of parts.
         shuffle: whether parts are drawn at random; consecutive images otherwise.
         rng_seed: of that draw.
+        settings: of `SetMetric`.
     """
 
     name: ClassVar[str] = "inception_score"
+    directions: ClassVar[dict[str, str | None]] = {"IS": LARGER, "IS_std": None}
     needs_logits: ClassVar[bool] = True
 
-    def __init__(self, splits: int = 10, shuffle: bool = True, rng_seed: int = 2020) -> None:
+    def __init__(
+        self, splits: int = 10, shuffle: bool = True, rng_seed: int = 2020, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
         self.splits = splits
         self.shuffle = shuffle
         self.rng_seed = rng_seed

@@ -17,6 +17,7 @@ from saddlepoint.errors import UserError
 from saddlepoint.evaluation.metrics.collectors import MetricOfVectors
 from saddlepoint.evaluation.metrics.double import as_double
 from saddlepoint.evaluation.metrics.metric import Collector
+from saddlepoint.records.record import SMALLER
 
 #: Rows of a kernel matrix that are in memory at a time.
 BLOCK = 1024
@@ -36,9 +37,11 @@ class KID(MetricOfVectors):
         gamma: of the kernel; None takes 1 / number of features.
         coef0: of the kernel.
         rng_seed: of the draws.
+        settings: of `SetMetric`.
     """
 
     name: ClassVar[str] = "kid"
+    directions: ClassVar[dict[str, str | None]] = {"KID": SMALLER, "KID_std": None}
 
     def __init__(
         self,
@@ -48,7 +51,9 @@ class KID(MetricOfVectors):
         gamma: float | None = None,
         coef0: float = 1.0,
         rng_seed: int = 2020,
+        **settings: Any,
     ) -> None:
+        super().__init__(**settings)
         self.subsets = subsets
         self.subset_size = subset_size
         self.degree = degree

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from saddlepoint.errors import UserError
-from saddlepoint.evaluation.metrics.metric import Batch, Collector, Metric
+from saddlepoint.evaluation.metrics.metric import Batch, Collector, SetMetric
 from saddlepoint.evaluation.ranks import from_all_ranks
+from saddlepoint.records.record import LARGER, SMALLER
 
 
-class Modes(Metric):
+class Modes(SetMetric):
     """Modes reached, the divergence of their shares from equal ones, and samples near a mode.
 
     A mode of points is a Gaussian of the data; a point belongs to the nearest one, and is of high
@@ -31,13 +32,24 @@ class Modes(Metric):
             ``radius``.
         registered: samples that a mode needs to count as reached. With 20 of 2,000 and a
             ``distance`` it is the rule of N.-T. Tran et al., "Dist-GAN", ECCV 2018.
+        settings: of `SetMetric`.
     """
 
     name: ClassVar[str] = "modes"
+    directions: ClassVar[dict[str, str]] = {
+        "modes": LARGER,
+        "KL": SMALLER,
+        "high_quality": LARGER,
+    }
 
     def __init__(
-        self, radius: float = 3.0, distance: float | None = None, registered: int = 1
+        self,
+        radius: float = 3.0,
+        distance: float | None = None,
+        registered: int = 1,
+        **settings: Any,
     ) -> None:
+        super().__init__(**settings)
         self.radius = radius
         self.distance = distance
         self.registered = registered
@@ -49,14 +61,6 @@ class Modes(Metric):
     def needs_logits(self) -> bool:
         """Whether the modes are classes of images; known after `check`."""
         return self._num_classes > 0
-
-    def definition(self) -> dict[str, Any]:
-        """The options; what the data say of their modes belongs to the data."""
-        return {
-            "radius": self.radius,
-            "distance": self.distance,
-            "registered": self.registered,
-        }
 
     def check(self, data: Any, num_real: int, num_fake: int) -> None:
         """Modes have to be known, and the samples enough to reach all."""

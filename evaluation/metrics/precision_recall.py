@@ -13,6 +13,7 @@ from saddlepoint.errors import UserError
 from saddlepoint.evaluation.metrics.collectors import MetricOfVectors
 from saddlepoint.evaluation.metrics.metric import Collector
 from saddlepoint.evaluation.metrics.neighbours import blocks_of_distances, squared_radii
+from saddlepoint.records.record import LARGER
 
 
 class PrecisionRecall(MetricOfVectors):
@@ -24,11 +25,14 @@ class PrecisionRecall(MetricOfVectors):
 
     Args:
         neighbours: k.
+        settings: of `SetMetric`.
     """
 
     name: ClassVar[str] = "precision_recall"
+    directions: ClassVar[dict[str, str]] = {"precision": LARGER, "recall": LARGER}
 
-    def __init__(self, neighbours: int = 3) -> None:
+    def __init__(self, neighbours: int = 3, **settings: Any) -> None:
+        super().__init__(**settings)
         self.neighbours = neighbours
 
     def check(self, data: Any, num_real: int, num_fake: int) -> None:

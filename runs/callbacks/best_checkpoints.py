@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 
 from saddlepoint.evaluation.callback import ScoreCallback
 from saddlepoint.gans import Game
-from saddlepoint.records.score_names import larger_is_better
+from saddlepoint.records.record import cost
 from saddlepoint.runs.callbacks import callback_of
 from saddlepoint.runs.current_run import CurrentRun
 
@@ -42,8 +42,8 @@ class BestCheckpoints(pl.Callback):
 
     def ranking(self) -> list[int]:
         """Iterations that were scored, the best first."""
-        values = {r["iteration"]: next(iter(r["scores"].items())) for r in self.history}
-        return sorted(values, key=lambda i: _cost(*values[i]))
+        costs = {record["iteration"]: cost(record) for record in self.history}
+        return sorted(costs, key=costs.__getitem__)
 
     def best(self) -> Path | None:
         """The best checkpoint that is there."""
@@ -53,7 +53,3 @@ class BestCheckpoints(pl.Callback):
     def path_of(self, iteration: int) -> Path:
         """File of the checkpoint after ``iteration`` iterations."""
         return self.run.checkpoint.with_name(f"best-{iteration:08d}.ckpt")
-
-
-def _cost(name: str, value: float) -> float:
-    return -value if larger_is_better(name) else value

@@ -6,12 +6,15 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 
+from saddlepoint.devices import device_name
 from saddlepoint.evaluation.callback import untouched
 from saddlepoint.evaluation.evaluator import ConstantImagesError, Scores
 from saddlepoint.evaluation.fakes import GeneratorFakes
 from saddlepoint.evaluation.ranks import from_first_rank
 from saddlepoint.gans import Game
-from saddlepoint.records.record import FILE_NAME, append_record, make_record, origin, read_records
+from saddlepoint.records.origin import origin
+from saddlepoint.records.reading import read_records
+from saddlepoint.records.record import FILE_NAME, append_record, make_record
 from saddlepoint.runs import checkpoint_file
 from saddlepoint.runs.build import game_of_checkpoint
 from saddlepoint.runs.callbacks import callback_of
@@ -36,13 +39,14 @@ class FinalScores(pl.Callback):
         self.evaluator = instantiate(run.config.protocol, _convert_="all")
         self.results: dict[int, Scores] = {}
 
-    def check(self, data: Any) -> None:
+    def check(self, data: Any, game: Game | None = None) -> None:
         """Find out before the run whether its scores can be had at the end.
 
         Raises:
-            UserError: weights of an extractor, or images, are missing.
+            UserError: weights of an extractor, images, or what outputs are compared with, are
+                missing.
         """
-        self.evaluator.check(data)
+        self.evaluator.check(data, None if game is None else GeneratorFakes(game, data))
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         """Score, unless the run was stopped before its end."""
@@ -50,8 +54,9 @@ class FinalScores(pl.Callback):
             return
         trainer.strategy.barrier()  # the first rank has written the best checkpoint
         with untouched(game):
-            evaluator = self.evaluator.prepare(trainer.datamodule, game.device)
-            if evaluator.protocol_for(GeneratorFakes(game)) is None:
+            fakes = GeneratorFakes(game, trainer.datamodule)
+            evaluator = self.evaluator.prepare(trainer.datamodule, game.device, fakes=fakes)
+            if evaluator.protocol_for(fakes) is None:
                 return
             games = {game.iteration: (game, self.run.seconds)}
             content = self._best(trainer)
@@ -68,7 +73,7 @@ class FinalScores(pl.Callback):
         return from_first_rank(None if path is None else checkpoint_file.load(path))
 
     def _score(self, evaluator: Any, game: Game, seconds: float, trainer: pl.Trainer) -> None:
-        fakes, iteration = GeneratorFakes(game), game.iteration
+        fakes, iteration = GeneratorFakes(game, trainer.datamodule), game.iteration
         protocol = evaluator.protocol_for(fakes)
         path = self.run.folder / FILE_NAME
         known = {(r["fingerprint"], r["iteration"]) for r in read_records(path)}
@@ -86,6 +91,6 @@ class FinalScores(pl.Callback):
                 kimg=game.kimg,
                 seconds=seconds,
                 run=self.run.about,
-                made_by=origin(game.device, trainer.world_size),
+                made_by=origin(device_name(game.device), trainer.world_size),
             )
             append_record(path, record)

@@ -9,15 +9,10 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from saddlepoint.datamodules.avatars import Avatars
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.errors import UserError
-from saddlepoint.extractors.extractor import AvatarClassifier, Extractor, RawValues
-from saddlepoint.extractors.inception import InceptionV3Compat
-from saddlepoint.extractors.inception_weights import (
-    find_inception_weights,
-    ways_to_get_inception_weights,
-)
+from saddlepoint.extractors.extractor import Extractor
+from saddlepoint.extractors.named import INCEPTION, extractor_named, why_not_at_hand
 from saddlepoint.items import Items
 from saddlepoint.runs.trained_run import TrainedRun
 
@@ -112,19 +107,7 @@ class Subject:
         if name == NONE:
             return None, ""
         if name is not None:
-            from saddlepoint.extractors.named import extractor_named
-
             return extractor_named(name, self.config.weights), ""
-        if not self.has_images:
-            return RawValues(), ""
-        if isinstance(self.data, Avatars):
-            return AvatarClassifier(), ""
-        inception = InceptionV3Compat.name
-        if find_inception_weights() is None:
-            return None, f"No {inception}: {ways_to_get_inception_weights()}."
-        if self.device.type == "cpu":
-            return None, (
-                f"No {inception} on a CPU unless extractor={inception} asks for it: it takes about"
-                " 0.1 s an image."
-            )
-        return InceptionV3Compat(download=False), ""
+        extractor = extractor_named(self.data.extractor or INCEPTION, download=False)
+        reason = why_not_at_hand(extractor, self.device, f"extractor={extractor.name}")
+        return (extractor, "") if reason is None else (None, reason)
