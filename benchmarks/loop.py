@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from bare_trainer import bare_trainer
+from bare_trainer import bare_trainer, spec_of_images
 from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
@@ -33,21 +33,26 @@ def written_out(game: GAN, reals: torch.Tensor) -> Callable[[], None]:
 
     def fakes() -> torch.Tensor:
         latents = torch.randn(game.batch_size, game.generator.latent_dim, device=reals.device)
-        return game.generate(latents)
+        with game.autocast():
+            return game.generator(latents).float()
+
+    def judged(images: torch.Tensor) -> torch.Tensor:
+        with game.autocast():
+            return game.discriminator(images).logits.float()
 
     def iteration() -> None:
         game.generator.requires_grad_(False)
         game.discriminator.requires_grad_(True)
         for real in batches:
             images = torch.cat([real, fakes().detach()])
-            a, b = game.discriminate(images).logits.split(game.batch_size)
+            a, b = judged(images).split(game.batch_size)
             loss = game.adversarial.discriminator(a, b)
             d_optimizer.zero_grad(set_to_none=True)
             loss.backward()
             d_optimizer.step()
         game.generator.requires_grad_(True)
         game.discriminator.requires_grad_(False)
-        loss = game.adversarial.generator(game.discriminate(fakes()).logits)
+        loss = game.adversarial.generator(judged(fakes()))
         g_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         g_optimizer.step()
@@ -101,7 +106,8 @@ def main() -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides=settings)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    ours, theirs = (build_game(config, (3, 32, 32), 0).to(device) for _ in range(2))
+    spec = spec_of_images()
+    ours, theirs = (build_game(config, spec).to(device) for _ in range(2))
     for module in theirs.modules():
         if isinstance(module, torch.nn.Conv2d):
             module.to(memory_format=torch.channels_last)

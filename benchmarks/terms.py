@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from bare_trainer import bare_trainer
+from bare_trainer import bare_trainer, spec_of_images
 from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 
@@ -57,7 +57,7 @@ class Clock(pl.Callback):
 
 def take_turn(game: Game, iterations: int, clock: Clock, device: torch.device) -> None:
     """Play ``iterations`` more iterations on the same random images."""
-    n = game.real_batches_per_iteration * game.batch_size
+    n = game.batches_per_iteration * game.batch_size
     images = torch.rand(n, *game.generator.shape, device=device) * 2 - 1
     labels = torch.zeros(n, dtype=torch.long, device=device)
     blocks = [
@@ -96,7 +96,7 @@ def main() -> None:
             ]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("train", overrides=settings)
-        games[name] = build_game(config, (3, 32, 32), 0)
+        games[name] = build_game(config, spec_of_images())
     for _ in range(options.rounds):
         for name, game in games.items():
             take_turn(game, options.iterations, clocks[name], device)

@@ -232,7 +232,9 @@ class Game(pl.LightningModule):
 
     def fakes(self, inputs: Items) -> Items:
         """What a critic is shown: generated images, and the ``condition`` asked of them."""
-        return inputs.only("condition").but(image=self.generate(inputs))
+        asked = inputs.get(self.task.asked_as)
+        fakes = Items(image=self.generate(inputs))
+        return fakes if asked is None else fakes.but(condition=asked)
 
     def autocast(self) -> torch.autocast:
         """bfloat16 around a network's forward pass; losses stay outside, in float32."""

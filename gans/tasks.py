@@ -32,6 +32,8 @@ class Task(ABC):
     """
 
     needs_data: ClassVar[bool] = False
+    #: The field of its inputs that says what is asked of a generation.
+    asked_as: ClassVar[str] = "condition"
 
     def __init__(self, condition: Condition | None = None) -> None:
         self.condition = condition
@@ -62,9 +64,11 @@ class Task(ABC):
     def feed(self, generator: nn.Module, inputs: Items) -> Tensor:
         """Images (n, *shape) of a generator that gets these inputs."""
 
-    def _asked(self, name: str, draws: Draws, n: int) -> Items:
-        """Conditions to ask of n fakes as the field ``name``; no field where there is none."""
-        return Items() if self.condition is None else Items({name: self.condition.draw(draws, n)})
+    def _asked(self, draws: Draws, n: int) -> Items:
+        """Conditions to ask of n fakes, as the field `asked_as`; no field where there is none."""
+        if self.condition is None:
+            return Items()
+        return Items({self.asked_as: self.condition.draw(draws, n)})
 
 
 class FromLatents(Task):
@@ -93,7 +97,7 @@ class FromLatents(Task):
     def inputs(self, draws: Draws, n: int, reals: Sequence[Items] = ()) -> Items:
         """Fresh ``latents`` (n, d), and ``condition``."""
         latents = self.prior(draws, n, self.latent_dim)
-        return Items(latents=latents, **self._asked("condition", draws, n))
+        return Items(latents=latents, **self._asked(draws, n))
 
     def shown(self, positions: range, seed: int, data: Any = None) -> Items:
         """``latents`` (n, d), and ``condition``; the same on every device."""
@@ -115,10 +119,11 @@ class FromImages(Task):
     """
 
     needs_data = True
+    asked_as = "target"  # the condition of the inputs is that of the images they start from
 
     def inputs(self, draws: Draws, n: int, reals: Sequence[Items]) -> Items:
         """The reals, and a ``target`` for each."""
-        return reals[0].but(**self._asked("target", draws, n))
+        return reals[0].but(**self._asked(draws, n))
 
     def shown(self, positions: range, seed: int, data: Any = None) -> Items:
         """Items of the data at these positions, and a ``target`` for each."""
@@ -126,9 +131,7 @@ class FromImages(Task):
             raise ValueError("a task from images is shown on images: give the data")
         held_out = data.held_out or data
         items = held_out.items_at(torch.tensor(positions) % held_out.spec.num_items)
-        return items.but(
-            **at_positions(positions, seed, lambda draws, n: self._asked("target", draws, n))
-        )
+        return items.but(**at_positions(positions, seed, self._asked))
 
     def feed(self, generator: nn.Module, inputs: Items) -> Tensor:
         """G(x), or G(x, target)."""

@@ -4,6 +4,7 @@ import torch
 import torch.distributed
 from torch import nn
 
+from saddlepoint.items import Items
 from saddlepoint.losses.infomax import InfoMax
 from saddlepoint.losses.term import Step
 
@@ -34,7 +35,7 @@ def loss_and_gradients(images):
     discriminator = TinyDiscriminator()
     term = InfoMax(projection=8, gather_negatives=True)
     term.attach(discriminator)
-    step = Step(0, 1, None, features={"real": discriminator(images)})
+    step = Step(0, 1, None, Items(), seen={"real": discriminator(images)})
     loss = term.discriminator_loss(step)
     loss.backward()
     return [loss.detach(), *(p.grad for m in (discriminator, term) for p in m.parameters())]

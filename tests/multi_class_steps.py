@@ -3,6 +3,7 @@
 import torch
 
 from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
+from saddlepoint.items import Items
 from saddlepoint.losses.term import Step
 from saddlepoint.randomness import Draws
 
@@ -11,10 +12,14 @@ SMALL = {"iterations": 2, "batch_size": 8, "n_dis": 2, "precision": "32", "log_e
 N = 8
 
 
-def a_step(real=None, fake=None, seed=0, player="discriminator", **fields):
-    n = len(fake if fake is not None else real)
+def a_step(real=None, fake=None, seed=0, player="discriminator", conditions=(None, None)):
+    """One update on these images, and with these conditions of reals and of fakes."""
+    real, fake = (
+        Items({k: v for k, v in (("image", image), ("condition", asked)) if v is not None})
+        for image, asked in zip((real, fake), conditions, strict=True)
+    )
     draws = Draws(seed, "update", 0, player, 0)
-    return Step(0, 1, draws, real=real, fake=fake, latents=torch.zeros(n, 2), **fields)
+    return Step(0, 1, draws, Items(), [real] if real else [], fake)
 
 
 def networks(**conditional):

@@ -1,13 +1,30 @@
 """Helpers to play a game in a test: tiny data, a quiet trainer, nothing written."""
 
+import inspect
 import logging
 import warnings
 
 import pytorch_lightning as pl
 import torch
+from hydra.utils import get_class, instantiate
 
+from saddlepoint.datamodules.base import DataSpec
 from saddlepoint.gans import Game
 from saddlepoint.items import Items
+
+
+def spec_of(shape, num_classes=0, num_items=100, attributes=()) -> DataSpec:
+    """Say what some data are."""
+    return DataSpec.from_plain(
+        {
+            "name": "some_data",
+            "shape": list(shape),
+            "num_items": num_items,
+            "classes": [f"class {k}" for k in range(num_classes)],
+            "attributes": list(attributes),
+            "digest": "0",
+        }
+    )
 
 
 class Blocks:
@@ -28,7 +45,18 @@ class Blocks:
             yield {"iteration": iteration, "reals": Items(image=self.images, label=self.labels)}
 
 
-def play(game: Game, stop=None, callbacks=(), **options) -> Game:
+class Made(Blocks):
+    """Reals that a function of the iteration makes."""
+
+    def __init__(self, game: Game, make, stop=None):
+        self.start, self.stop, self.make = game.iteration, stop or game.iterations, make
+
+    def __iter__(self):
+        for iteration in range(self.start, self.stop):
+            yield {"iteration": iteration, "reals": self.make(iteration)}
+
+
+def play(game: Game, stop=None, callbacks=(), blocks=None, **options) -> Game:
     """Play a game from where it is to iteration ``stop`` (its end by default)."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -43,9 +71,23 @@ def play(game: Game, stop=None, callbacks=(), **options) -> Game:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        classes = 1 if game.condition is None else max(game.condition.num_classes, 1)
-        trainer.fit(game, Blocks(game, game.iteration, stop, classes, **options))
+        if blocks is None:
+            classes = 1 if game.condition is None else max(game.condition.num_classes, 1)
+            blocks = Blocks(game, game.iteration, stop, classes, **options)
+        trainer.fit(game, blocks)
     return game
+
+
+def networks_of(settings, shape, condition=None, **options) -> dict[str, torch.nn.Module]:
+    """Make the networks of a choice of network=, each with what it asks for."""
+    known = {"shape": shape, "condition": condition}
+    networks = {}
+    for name, node in settings.items():
+        asked = inspect.signature(get_class(node._target_)).parameters
+        given = {k: v for k, v in known.items() if k in asked and k not in node}
+        make = instantiate(node, _partial_=True, _convert_="all")
+        networks[name] = make(**given, **options)
+    return networks
 
 
 def snapshot(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from saddlepoint.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
+from saddlepoint.losses.adversarial import (
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    RelativisticPairing,
+    Wasserstein,
+)
 
 pytestmark = pytest.mark.numerical
 
@@ -104,3 +111,14 @@ def test_means_do_not_depend_on_batch_size_or_order(loss):
     once = loss.discriminator(real, fake)
     twice = loss.discriminator(real.repeat(2, 1), fake.flip(0).repeat(2, 1))
     torch.testing.assert_close(once, twice)
+
+
+@pytest.mark.parametrize("loss", [*ALL, RelativisticPairing()], ids=repr)
+@pytest.mark.parametrize("shape", [(6, 1), (6, 1, 3, 5), (6, 2, 3, 5)])
+def test_logits_of_any_shape_are_averaged_over_all_of_them(loss, shape):
+    """One logit an image, a map of patches, the planes of classes: the mean over single logits."""
+    real, fake = torch.randn(2, *shape)
+    flat = real.reshape(-1, 1), fake.reshape(-1, 1)
+    torch.testing.assert_close(loss.discriminator(real, fake), loss.discriminator(*flat))
+    torch.testing.assert_close(loss.generator(fake, real), loss.generator(flat[1], flat[0]))
+    assert loss.discriminator(real, fake).ndim == loss.generator(fake, real).ndim == 0

@@ -7,11 +7,12 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from play import changed, play, snapshot
+from play import changed, networks_of, play, snapshot, spec_of
 from train_cli import ROOT, command, composed, finish, start
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
+from saddlepoint.gans.networks.conditions import Classes
 from saddlepoint.losses.term import Term
 from saddlepoint.runs.build import build_game
 
@@ -20,7 +21,15 @@ GROUPS = {
     for folder in sorted((ROOT / "conf").iterdir())
     if folder.is_dir() and folder.name != "hydra"
 }
-SIZES = {"resnet": 32, "resnet_critic": 32, "sagan": 32, "dcgan": 32, "lite": 16, "mlp": None}
+SIZES = {
+    "resnet": 32,
+    "resnet_critic": 32,
+    "sagan": 32,
+    "dcgan": 32,
+    "lite": 16,
+    "aae": 16,
+    "mlp": None,
+}
 
 
 def tiny(*overrides):
@@ -30,7 +39,7 @@ def tiny(*overrides):
         network.width = 8
     target = config.network.generator._target_
     shape = (2,) if "mlp" in target else (3, *[16 if "lite" in target else 32] * 2)
-    return config, build_game(config, shape, 4)
+    return config, build_game(config, spec_of(shape, 4))
 
 
 @pytest.mark.parametrize(
@@ -70,8 +79,9 @@ def test_every_method_plays_and_each_player_changes_its_own(name):
         play(game, stop=1)
         moved = changed(before, game)
         assert moved, player.name
-        own = tuple(f"{network}." for network in player.networks)
-        followers = ("moving_average.",) if player.name == "generator" else ()
+        networks = player.networks or (player.name,)
+        own = tuple(f"{network}." for network in networks)
+        followers = ("moving_average.",) if set(networks) & set(game.sampled_networks) else ()
         assert all(parameter.startswith((*own, *followers)) for parameter in moved), player.name
 
 
@@ -88,19 +98,42 @@ def test_every_term_stacks_on_sngan(name):
 def test_every_network_pair_fits_together(name):
     config = composed([f"network={name}"])
     size = SIZES[name]
-    for num_classes in (0, 3):
-        data = {"shape": (3, size, size) if size else (2,), "num_classes": num_classes}
-        networks = {k: instantiate(v, **data, width=16) for k, v in config.network.items()}
-        labels = torch.randint(3, (2,)) if num_classes else None
+    shape = (3, size, size) if size else (2,)
+    for condition in (None, Classes(3)):
+        networks = networks_of(config.network, shape, condition, width=16)
+        labels = None if condition is None else torch.randint(3, (2,))
         images = networks["generator"](torch.randn(2, networks["generator"].latent_dim), labels)
-        assert images.shape[1:] == data["shape"]
-        assert networks["discriminator"](images, labels).logits.shape == (2, 1)
+        assert images.shape[1:] == shape
+        judged = networks["encoder"](images) if "encoder" in networks else images
+        assert networks["discriminator"](judged, labels).logits.shape == (2, 1)
 
 
 def test_a_conditional_method_needs_classes():
     config = composed(["gan=cgan_pd"])
     with pytest.raises(UserError, match="needs classes"):
-        build_game(config, (3, 32, 32), 0)
+        build_game(config, spec_of((3, 32, 32)))
+    config = composed(["gan=cgan_pd", "condition=none"])
+    with pytest.raises(UserError, match="needs a condition: set condition=classes"):
+        build_game(config, spec_of((3, 32, 32), 4))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["gan=aae", "terms=[r1]"],
+            r"gan=aae takes no terms: leave terms= out, or choose another gan\.$",
+        ),
+        (
+            ["gan=aae", "condition=classes"],
+            r"gan=aae takes no condition: leave condition= out, .* gan\.$",
+        ),
+        (["gan=sngan", "network=aae"], r"gan=sngan has no encoder, .* generator"),
+    ],
+)
+def test_what_a_method_has_no_use_for_is_refused(overrides, sentence):
+    with pytest.raises(UserError, match=sentence):
+        build_game(composed(overrides), spec_of((3, 32, 32), 4))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans import DAGGAN, SNGAN, WGANGP
+from saddlepoint.gans.networks.conditions import Classes
 from saddlepoint.gans.networks.dcgan import DCGANDiscriminator
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
 from saddlepoint.gans.networks.mlp import MLPDiscriminator, MLPGenerator
+from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
 from saddlepoint.losses.dag import DAG
 from saddlepoint.losses.gradient_penalty import R1, R2, WassersteinGradientPenalty
@@ -38,7 +40,7 @@ class PatchDiscriminator(Discriminator):
     """A critic of patches: one logit for each position of a map, output layers are convolutions."""
 
     def __init__(self):
-        super().__init__(num_classes=0, local_channels=8, pooled_features=8, spectral_norm=False)
+        super().__init__(condition=None, local_channels=8, pooled_features=8, spectral_norm=False)
         self.trunk = nn.Conv2d(3, 8, 4, stride=4)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,27 +53,25 @@ class PatchDiscriminator(Discriminator):
 
 def game(method=SNGAN, discriminator=None, num_classes=0, **settings):
     torch.manual_seed(0)
-    generator = LiteGenerator(shape=SHAPE, width=8, latent_dim=8, num_classes=num_classes)
+    condition = Classes(num_classes) if num_classes else None
+    generator = LiteGenerator(shape=SHAPE, width=8, latent_dim=8, condition=condition)
     if discriminator is None:
         discriminator = LiteDiscriminator(
-            shape=SHAPE, width=8, num_classes=num_classes, spectral_norm=False
+            shape=SHAPE, width=8, condition=condition, spectral_norm=False
         )
-    return method(generator, discriminator, **{**SMALL, **settings})
+    return method(generator, discriminator, condition=condition, **{**SMALL, **settings})
 
 
 def step_of(game, draws=None, n=6):
     """One update's numbers; reals and fakes come from the game."""
     generator = torch.Generator().manual_seed(1)
-    labels = torch.randint(max(game.num_classes, 1), (n,), generator=generator)
-    return Step(
-        iteration=0,
-        total_iterations=1,
-        draws=draws or Draws(0),
-        real=torch.rand(n, *game.generator.shape, generator=generator) * 2 - 1,
-        labels=labels,
-        latents=torch.randn(n, game.generator.latent_dim, generator=generator),
-        fake_labels=labels.flip(0) if game.num_classes else None,
-    )
+    classes = 1 if game.condition is None else game.condition.num_classes
+    labels = torch.randint(classes, (n,), generator=generator)
+    real = Items(image=torch.rand(n, *game.generator.shape, generator=generator) * 2 - 1)
+    inputs = Items(latents=torch.randn(n, game.generator.latent_dim, generator=generator))
+    if game.condition is not None:
+        real, inputs = real.but(condition=labels), inputs.but(condition=labels.flip(0))
+    return Step(0, 1, draws or Draws(0), inputs, [real])
 
 
 def tie(game):
@@ -165,8 +165,12 @@ def test_losses_are_the_sums_written_out(num_classes, joint_views):
             for transformation in POLICIES[policy]:
                 head = next(heads)
                 logits = [
-                    judge.logits(judge.features(transformation(x, None))[1], y, head)
-                    for x, y in ((step.real, step.labels), (step.fake, step.fake_labels))
+                    judge.logits(
+                        judge.features(transformation(side.image, None))[1],
+                        side.get("condition"),
+                        head,
+                    )
+                    for side in (step.real, step.fake)
                 ]
                 if player == "discriminator":
                     part = torch.relu(1 - logits[0]).mean() + torch.relu(1 + logits[1]).mean()
@@ -191,10 +195,9 @@ def test_heads_are_isolated(discriminator):
     for player in ("discriminator", "generator"):
         step = step_of(made)
         losses = getattr(made, f"{player}_loss")(step)
-        sides = {"real": step.labels, "fake": step.fake_labels}
-        if player == "generator":
-            del sides["real"]
-        for k, logits in enumerate(dag._judge(step, sides)):
+        sides = ("real", "fake") if player == "discriminator" else ("fake",)
+        for k, (branch, logits) in enumerate(dag._judge(step, *sides)):
+            assert branch.head is dag.heads[k]
             loss = sum(of_side.mean() for of_side in logits)
             for j, head in enumerate(dag.heads):
                 reached = any(g.abs().sum() > 0 for g in gradients(loss, head))
@@ -213,8 +216,8 @@ def test_rotated_views_are_of_all_images_and_of_the_same_angle_on_both_sides():
     step = step_of(made)
     made.discriminator_loss(step)
     for quarters, angle in enumerate(("", " rotated by 90", " rotated by 180", " rotated by 270")):
-        assert torch.equal(step.views[f"real{angle}"].images, rotate(step.real, quarters))
-        assert torch.equal(step.views[f"fake{angle}"].images, rotate(step.fake, quarters))
+        assert torch.equal(step.views[f"real{angle}"].image, rotate(step.real.image, quarters))
+        assert torch.equal(step.views[f"fake{angle}"].image, rotate(step.fake.image, quarters))
     assert len(step.views) == 8  # the identity's are those of the base game
 
 
@@ -309,8 +312,8 @@ def test_wasserstein_heads_have_the_closed_form():
     expected = 0.0
     for head, transformation in zip(dag.heads, POLICIES["cropping"], strict=True):
         means = [
-            made.discriminator.features(transformation(x, None))[1].mean(0)
-            for x in (step.fake, step.real)
+            made.discriminator.features(transformation(side.image, None))[1].mean(0)
+            for side in (step.fake, step.real)
         ]
         expected = expected + head.weight[0] @ (means[0] - means[1]) / 5
     torch.testing.assert_close(loss, expected)
@@ -340,15 +343,17 @@ def test_penalties_differentiate_each_head_at_its_own_images(penalty, num_classe
     made = game(adversarial=Wasserstein(), num_classes=num_classes, terms=terms)
     step = step_of(made)
     with_penalty = made.discriminator_loss(step)["dag"]
-    without = made.terms["dag"].discriminator_loss(Step(**{**step.__dict__, "terms": {"dag": dag}}))
+    assert step.penalties == [(7.0, penalty)]
+    step.penalties = []
+    without = dag.discriminator_loss(step)
     heads, expected, judge = iter(dag.heads), 0.0, made.discriminator
     for policy, weight in zip(policies, weights, strict=True):
         for transformation in POLICIES[policy]:
             head = next(heads)
             on_reals = isinstance(penalty, R1)
-            x, y = (step.real, step.labels) if on_reals else (step.fake, step.fake_labels)
-            x = transformation(x, None).clone().requires_grad_()
-            logits = judge.logits(judge.features(x)[1], y, head)
+            side = step.real if on_reals else step.fake
+            x = transformation(side.image, None).clone().requires_grad_()
+            logits = judge.logits(judge.features(x)[1], side.get("condition"), head)
             (gradient,) = torch.autograd.grad(logits.sum(), x)
             part = 0.5 * gradient.flatten(1).square().sum(1).mean()
             expected += weight / 4 * 7.0 * part
@@ -362,15 +367,14 @@ def test_penalties_of_one_process_and_of_two_are_the_same():
         dag = DAG(1.0, 1.0, policies=["rotation"])
         terms = {"gradient_penalty": WassersteinGradientPenalty(10.0), "dag": dag}
         made = game(WGANGP, terms=terms)
-        step.latents = step.latents.clone()
         made.generator.eval()
         return made.discriminator_loss(step)["dag"].item()
 
     whole, halves = step_of(game(), n=8), []
     for rank in range(2):
         half = step_of(game(), n=8, draws=Draws(0, rank=rank, world_size=2))
-        for name in ("real", "labels", "latents"):
-            setattr(half, name, getattr(half, name)[rank * 4 : rank * 4 + 4])
+        own = slice(rank * 4, rank * 4 + 4)
+        half.reals, half.inputs = [half.real.part(own)], half.inputs.part(own)
         halves.append(loss(half))
     assert loss(whole) == pytest.approx(sum(halves) / 2, rel=1e-5)
 
@@ -395,7 +399,7 @@ def test_a_discriminator_with_batch_norm_looks_at_every_view_alone():
 
     torch.manual_seed(0)
     played = play(game(discriminator=Spy(shape=SHAPE, width=8), terms={"dag": DAG()}), stop=1)
-    assert not played.joint_views
+    assert not played.critic.joint_views
     assert sizes == [8] * (8 + 8 + 4)
 
 

@@ -15,6 +15,7 @@ from saddlepoint.gans.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
 from saddlepoint.losses.adversarial import Hinge
 from saddlepoint.losses.rotation import Rotation, rotate, rotate_by_quarters, rotation_labels
+from saddlepoint.losses.schedule import Piecewise
 from saddlepoint.losses.term import Term
 from saddlepoint.randomness import Draws, key_to_seed
 
@@ -31,6 +32,10 @@ def game(method=SNGAN, networks_seed=0, **settings):
     return method(generator, discriminator, **{**SMALL, **settings})
 
 
+def samples(game, positions, seed=None):
+    return game.sample(game.inputs_at(positions, seed))
+
+
 class Recorder(SNGAN):
     """Notes every update, its reals and its latents."""
 
@@ -39,11 +44,11 @@ class Recorder(SNGAN):
         self.seen = []
 
     def discriminator_loss(self, step):
-        self.seen.append(("discriminator", step.real.clone(), step.latents.clone()))
+        self.seen.append(("discriminator", step.real.image.clone(), step.inputs.latents.clone()))
         return super().discriminator_loss(step)
 
     def generator_loss(self, step):
-        self.seen.append(("generator", step.real, step.latents.clone()))
+        self.seen.append(("generator", list(step.reals), step.inputs.latents.clone()))
         return super().generator_loss(step)
 
 
@@ -61,7 +66,7 @@ def test_every_update_has_fresh_reals_and_latents():
     assert not torch.equal(*reals)
     latents = [z for _, _, z in played.seen]
     assert not any(torch.equal(a, b) for i, a in enumerate(latents) for b in latents[i + 1 :])
-    assert played.seen[-1][1] is None  # the generator of this game sees no reals
+    assert played.seen[-1][1] == []  # the generator of this game sees no reals
 
 
 def test_one_iteration_equals_the_loop_written_out():
@@ -205,7 +210,7 @@ def test_a_discriminator_with_batch_norm_is_called_for_each_view_alone():
         DCGANGenerator(shape=(3, 32, 32), width=8, latent_dim=8),
         DCGANDiscriminator(shape=(3, 32, 32), width=8),
     )
-    assert not DCGAN(*networks, joint_views=True, **SMALL).joint_views
+    assert not DCGAN(*networks, joint_views=True, **SMALL).critic.joint_views
 
 
 def test_a_method_refuses_terms_that_leave_out_what_defines_it():
@@ -232,7 +237,7 @@ def test_terms_get_one_joint_call_of_the_discriminator():
 def test_a_diverged_game_stops_in_its_iteration_and_names_the_term():
     class Broken(Term):
         def discriminator_loss(self, step):
-            return step.features["real"].logits.mean() * (math.nan if step.iteration == 1 else 1)
+            return step.seen["real"].logits.mean() * (math.nan if step.iteration == 1 else 1)
 
     broken = game(terms={"broken": Broken(1.0)}, iterations=5, log_every=100)
     with pytest.raises(DivergedError, match="discriminator/broken .* iteration 2"):
@@ -259,30 +264,46 @@ def test_losses_are_averaged_by_name():
 def test_moving_average_has_its_half_life():
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
-    average = MovingAverage(network, half_life_kimg=0.1, rampup=0.0)
+    average = MovingAverage({"generator": network}, half_life_kimg=0.1, rampup=0.0)
     nn.init.ones_(network.weight)
     for i in range(10):
-        average.update(network, 10, 10 * (i + 1))
-    assert average.average.weight.item() == pytest.approx(0.5)
+        average.update({"generator": network}, 10, 10 * (i + 1), progress=i / 10)
+    assert average.networks["generator"].weight.item() == pytest.approx(0.5)
+
+
+def test_moving_average_follows_several_networks_and_a_schedule_of_the_half_life():
+    networks = {name: nn.Linear(1, 1, bias=False) for name in ("encoder", "generator")}
+    for network in networks.values():
+        nn.init.zeros_(network.weight)
+    average = MovingAverage(networks, half_life_kimg=Piecewise([(0, 0.1), (1, 0.2)]), rampup=0.0)
+    for network in networks.values():
+        nn.init.ones_(network.weight)
+    assert average.decay(100, 100, progress=0.0) == pytest.approx(0.5)
+    assert average.decay(100, 100, progress=1.0) == pytest.approx(0.5**0.5)
+    average.update(networks, 100, 100, progress=1.0)
+    for copied in average.networks.values():
+        assert copied.weight.item() == pytest.approx(1 - 0.5**0.5)
+    assert not any(copied.training for copied in average.train().networks.values())
 
 
 def test_moving_average_forgets_the_start_and_copies_buffers():
     network = nn.BatchNorm1d(2)
-    average = MovingAverage(network, half_life_kimg=1000, rampup=0.05)
+    average = MovingAverage({"generator": network}, half_life_kimg=1000, rampup=0.05)
     network.running_mean.fill_(3.0)
     nn.init.constant_(network.weight, 5.0)
-    average.update(network, 64, 64)
-    assert torch.equal(average.average.running_mean, network.running_mean)
+    average.update({"generator": network}, 64, 64, progress=0.5)
+    averaged = average.networks["generator"]
+    assert torch.equal(averaged.running_mean, network.running_mean)
     # The half-life is 5 % of 64 images: after 64, twenty half-lives have passed.
-    assert average.average.weight[0].item() == pytest.approx(5.0, rel=1e-4)
+    assert averaged.weight[0].item() == pytest.approx(5.0, rel=1e-4)
 
 
 def test_samples_depend_on_position_not_on_the_batch_around_them():
     played = play(game(ema_half_life_kimg=0.01))
-    whole = played.sample(600)
+    whole, part = samples(played, range(600)), range(230, 280)
     # A batch of another size may sum each layer's hundred products in another order.
-    assert torch.allclose(played.sample(50, start=230), whole[230:280], atol=1e-5)
-    assert not torch.allclose(played.sample(50, start=230, seed=1), whole[230:280])
+    assert torch.allclose(samples(played, part), whole[230:280], atol=1e-5)
+    assert not torch.allclose(samples(played, part, seed=1), whole[230:280])
     assert whole.abs().max() <= 1
 
 
@@ -291,7 +312,7 @@ def test_sampling_leaves_the_training_untouched():
 
     class Sampler(__import__("pytorch_lightning").Callback):
         def on_train_batch_end(self, trainer, module, *_):
-            module.sample(10)
+            samples(module, range(10))
             torch.rand(3)
 
     play(watched, callbacks=[Sampler()])
@@ -315,7 +336,7 @@ def test_a_game_goes_on_from_its_state_bit_for_bit():
         states = optimizer.state_dict()["state"], second._optimizers[player].state_dict()["state"]
         for a, b in zip(*(s.values() for s in states), strict=True):
             assert all(torch.equal(a[key], b[key]) for key in a)
-    assert torch.equal(straight.sample(4), second.sample(4))
+    assert torch.equal(samples(straight, range(4)), samples(second, range(4)))
 
 
 def test_ranks_share_the_draws_of_one_process():

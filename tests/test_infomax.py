@@ -10,18 +10,20 @@ import torch.multiprocessing
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from infomax_ranks import loss_and_gradients, play_rank
-from play import changed, play, snapshot
+from play import changed, play, snapshot, spec_of
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans import CGANPD, DCGAN, SNGAN, SSGAN, WGANGP, InfoMaxGAN
+from saddlepoint.gans.networks.conditions import Classes
 from saddlepoint.gans.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
 from saddlepoint.gans.networks.mlp import MLPDiscriminator, MLPGenerator
 from saddlepoint.gans.networks.resnet import ResNetDiscriminator
+from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import Hinge
 from saddlepoint.losses.infomax import InfoMax, info_nce
 from saddlepoint.losses.rotation import Rotation
-from saddlepoint.losses.term import Step
+from saddlepoint.losses.term import Step, Terms
 from saddlepoint.runs.build import build_game
 
 pytestmark = pytest.mark.numerical
@@ -76,7 +78,7 @@ def test_loss_of_a_step_and_its_gradient_equal_the_naive_double_loop(mask):
     discriminator = LiteDiscriminator(shape=SHAPE, width=8).eval()
     term = attached(discriminator, mask=mask).eval()
     features = discriminator(torch.rand(5, *SHAPE))
-    ours = term.discriminator_loss(Step(0, 1, None, features={"real": features}))
+    ours = term.discriminator_loss(Step(0, 1, None, Items(), seen={"real": features}))
     projected = term.global_head(features.pooled), term.local_head(features.local).flatten(2)
     assert projected[0].shape == (5, 16)
     assert projected[1].shape == (5, 16, 64)
@@ -264,7 +266,7 @@ def test_heads_make_one_power_iteration_per_loss():
         norm = layer.parametrizations.weight[0]
         norm.register_forward_hook(lambda *_, name=id(layer): iterations.append(name))
     features = discriminator(torch.rand(4, *SHAPE))
-    term.generator_loss(Step(0, 1, None, features={"fake": features}))
+    term.generator_loss(Step(0, 1, None, Items(), seen={"fake": features}))
     assert sorted(iterations) == sorted(id(layer) for layer in layers)
 
 
@@ -278,7 +280,7 @@ def test_each_head_learns_from_its_own_loss_alone():
 
     discriminator.zero_grad(set_to_none=True)
     features = discriminator(torch.rand(4, *SHAPE))
-    term.discriminator_loss(Step(0, 1, None, features={"real": features})).backward()
+    term.discriminator_loss(Step(0, 1, None, Items(), seen={"real": features})).backward()
     assert all(p.grad is None for p in discriminator.head.parameters())
     assert all(p.grad is not None for p in term.parameters())
     trunk = [p for name, p in discriminator.named_parameters() if not name.startswith("head")]
@@ -324,11 +326,14 @@ def test_each_player_changes_its_own_parameters_only(mover):
 
 def test_the_discriminator_learns_from_reals_and_the_generator_from_fakes():
     discriminator = LiteDiscriminator(shape=SHAPE, width=8)
-    term = attached(discriminator)
+    terms = Terms({"infomax": small_infomax()}, discriminator)
+    term = terms["infomax"]
     real, fake = (torch.rand(4, *SHAPE, requires_grad=True) for _ in range(2))
-    step = Step(0, 1, None, features={"real": discriminator(real), "fake": discriminator(fake)})
-    assert not term.discriminator_views(step)
-    assert not term.generator_views(step)
+    step = Step(
+        0, 1, None, Items(), seen={"real": discriminator(real), "fake": discriminator(fake)}
+    )
+    assert not terms.views("discriminator", step)
+    assert not terms.views("generator", step)
     term.discriminator_loss(step).backward()
     assert fake.grad is None
     assert real.grad.abs().sum() > 0
@@ -367,7 +372,7 @@ def test_the_loss_is_float32_in_a_bfloat16_game():
 
 @pytest.mark.parametrize("method", [SNGAN, SSGAN, WGANGP, CGANPD, DCGAN])
 def test_it_stacks_on_the_baselines(method):
-    conditional = {"num_classes": 3} if method is CGANPD else {}
+    conditional = {"condition": Classes(3)} if method is CGANPD else {}
     if method is DCGAN:
         generator = DCGANGenerator(shape=SHAPE, width=8, latent_dim=8)
         discriminator = DCGANDiscriminator(shape=SHAPE, width=8)
@@ -376,7 +381,7 @@ def test_it_stacks_on_the_baselines(method):
         discriminator = LiteDiscriminator(shape=SHAPE, width=8, **conditional)
     terms = {name: term() for name, term in method.defining_terms.items()}
     terms["infomax"] = small_infomax()
-    played = play(method(generator, discriminator, terms=terms, **SMALL))
+    played = play(method(generator, discriminator, terms=terms, **conditional, **SMALL))
     assert all(math.isfinite(loss) for loss in played.last_losses.values())
     assert {"discriminator/infomax", "generator/infomax"} <= set(played.last_losses)
 
@@ -394,7 +399,7 @@ def test_the_command_line_reaches_it(overrides):
     small = ["network=lite", "network.generator.width=8", "network.discriminator.width=8"]
     with initialize_config_dir(CONF, version_base="1.3"):
         config = compose("train", [*overrides, *small, "iterations=1", "batch_size=4"])
-    played = play(build_game(config, (3, 32, 32), 0))
+    played = play(build_game(config, spec_of((3, 32, 32))))
     assert isinstance(played.terms["infomax"], InfoMax)
     assert played.last_losses["generator/infomax"] > 0
 

@@ -46,9 +46,9 @@ def uniform(term):
 def look(term, step, player):
     """Fill in what the game would: features of every view the term wants."""
     views = getattr(term, f"{player}_views")(step)
-    present = {"real": step.real, "fake": step.fake}
-    step.features = {name: Pooled(x) for name, x in present.items() if x is not None}
-    step.features |= {name: Pooled(view.images) for name, view in views.items()}
+    present = {"real": step.reals[0] if step.reals else {}, "fake": step.fake}
+    step.views = {name: side for name, side in present.items() if side} | views
+    step.seen = {name: Pooled(view.image) for name, view in step.views.items()}
     return views
 
 
@@ -119,9 +119,9 @@ def test_upright_fakes_of_the_minimax_form_are_no_view_of_their_own():
     term = attached(MultiClassMinimax(rotate_fakes_in_d=False))
     step = a_step(batch(), batch(offset=1000))
     assert set(look(term, step, "discriminator")) == {"rotated real"}
-    logits = term.head(step.features["fake"].pooled / 1000)
-    step.features["fake"].pooled /= 1000
-    on_real = term.head(step.features["rotated real"].pooled)
+    logits = term.head(step.seen["fake"].pooled / 1000)
+    step.seen["fake"].pooled /= 1000
+    on_real = term.head(step.seen["rotated real"].pooled)
     expected = F.cross_entropy(on_real, rotation_labels(N, logits.device))
     expected = expected + F.cross_entropy(logits, torch.full((N,), FAKE))
     torch.testing.assert_close(term.discriminator_loss(step), expected)
@@ -163,8 +163,8 @@ def test_the_mixed_batch_is_drawn_without_replacement_from_five_n(rotated):
     counts = torch.zeros(5)
     for seed in range(200):
         step = a_step(real, fake, seed=seed)
-        images = term.discriminator_views(step)["mixed"].images
-        classes = term._targets
+        mixed = term.discriminator_views(step)["mixed"]
+        images, classes = mixed.image, mixed.target
         assert images.shape == real.shape
         assert len({tuple(image.flatten().tolist()) for image in images}) == N
         for image, k in zip(images, classes.tolist(), strict=True):
@@ -178,15 +178,15 @@ def test_the_mixed_batch_is_drawn_without_replacement_from_five_n(rotated):
 def test_without_a_fake_class_the_mix_holds_reals_alone():
     term = attached(MultiClassMatch(fake_class=False))
     for seed in range(20):
-        images = term.discriminator_views(a_step(batch(), batch(offset=1000), seed))["mixed"].images
-        assert images.max() < 1000
-        assert term._targets.max() < ANGLES
+        mixed = term.discriminator_views(a_step(batch(), batch(offset=1000), seed))["mixed"]
+        assert mixed.image.max() < 1000
+        assert mixed.target.max() < ANGLES
 
 
 def test_draws_are_keyed():
     def drawn(seed):
         term = attached(MultiClassMatch())
-        return term.discriminator_views(a_step(batch(), batch(), seed))["mixed"].images
+        return term.discriminator_views(a_step(batch(), batch(), seed))["mixed"].image
 
     assert torch.equal(drawn(3), drawn(3))
     assert not torch.equal(drawn(3), drawn(4))
@@ -196,21 +196,23 @@ def test_reals_and_fakes_are_matched_at_the_same_images_and_angles():
     term = attached(MultiClassMatch())
     real, fake = batch(), batch(offset=1000)
     views = term.generator_views(a_step(real, fake))
-    assert torch.equal(views["matching fake"].images, views["matched real"].images + 1000)
-    assert len(term._targets) == N
-    assert term._targets.max() < ANGLES  # never the class of fakes
+    assert torch.equal(views["matching fake"].image, views["matched real"].image + 1000)
+    target = views["matching fake"].target
+    assert torch.equal(target, views["matched real"].target)
+    assert len(target) == N
+    assert target.max() < ANGLES  # never the class of fakes
 
 
-def test_labels_go_with_their_images():
+def test_conditions_go_with_their_images():
     term = attached(MultiClassMatch())
-    labels, fake_labels = torch.arange(N), torch.arange(N) + 100
-    step = a_step(batch(), batch(offset=1000), labels=labels, fake_labels=fake_labels)
-    images, drawn = term.discriminator_views(step)["mixed"]
-    for image, label in zip(images, drawn.tolist(), strict=True):
+    conditions = torch.arange(N), torch.arange(N) + 100
+    step = a_step(batch(), batch(offset=1000), conditions=conditions)
+    mixed = term.discriminator_views(step)["mixed"]
+    for image, label in zip(mixed.image, mixed.condition.tolist(), strict=True):
         assert (label >= 100) == (image.min() > 1000)
         assert (image.min().item() - 1) % 1000 // 12 == label % 100
     for name, view in term.generator_views(step).items():
-        assert (view.labels >= 100).all() == (name == "matching fake")
+        assert (view.condition >= 100).all() == (name == "matching fake")
 
 
 def test_rotations_are_exact():
@@ -309,10 +311,10 @@ def classifier(p_g, fake_class=True):
 
 def toy_loss(term, p_g, player):
     step = a_step(images_of(DATA), images_of(p_g))
-    views = getattr(term, f"{player}_views")(step)
-    step.features = {
-        name: type("Features", (), {"pooled": states_of(view.images)})
-        for name, view in views.items()
+    step.views = getattr(term, f"{player}_views")(step)
+    step.seen = {
+        name: type("Features", (), {"pooled": states_of(view.image)})
+        for name, view in step.views.items()
     }
     return getattr(term, f"{player}_loss")(step)
 

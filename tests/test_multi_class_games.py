@@ -9,10 +9,11 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from multi_class_steps import SHAPE, SMALL, N, a_step, game, networks
-from play import changed, play, snapshot
+from play import changed, play, snapshot, spec_of
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans import CGANPD, MSGAN, SNGAN, WGANGP, SSAdvGAN
+from saddlepoint.gans.networks.conditions import Classes
 from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
 from saddlepoint.losses.adversarial import Hinge
 from saddlepoint.losses.multi_class import MultiClassMatch, MultiClassMinimax
@@ -52,7 +53,7 @@ def test_the_method_is_sngan_with_the_term(method, term):
 def test_weights_zero_are_exactly_sngan(method, term):
     base = play(game(SNGAN))
     without = game(method, terms={"multi_class": term(0.0, 0.0)})
-    assert without.real_batches_per_iteration == base.real_batches_per_iteration
+    assert without.batches_per_iteration == base.batches_per_iteration
     play(without)
     for name, tensor in base.state_dict().items():
         assert torch.equal(tensor, without.state_dict()[name]), name
@@ -69,7 +70,7 @@ def test_helping_the_discriminator_alone_leaves_the_generators_loss_as_it_was():
     )
     term = MultiClassMatch(0.7, 0.0, fake_class=False)
     helped = SNGAN(*copy.deepcopy(pair), terms={"multi_class": term}, **SMALL, **still)
-    assert helped.players()[1].sees_reals is False
+    assert helped.players()[1].batches == 0
     assert_equal_states(play(SNGAN(*pair, **SMALL, **still)).generator, play(helped).generator)
 
 
@@ -81,8 +82,8 @@ def test_the_generator_gets_reals_where_it_matches_them():
     }
     for task, term in sees.items():
         played = game(SNGAN, terms={"multi_class": term})
-        assert played.players()[1].sees_reals == (task == "match")
-        assert played.real_batches_per_iteration == 2 + (task == "match")
+        assert played.players()[1].batches == (task == "match")
+        assert played.batches_per_iteration == 2 + (task == "match")
 
 
 def test_ss_adv_gan_and_released_ms_gan_share_one_term():
@@ -90,7 +91,7 @@ def test_ss_adv_gan_and_released_ms_gan_share_one_term():
         small = ["network=lite", "network.generator.width=8", "network.discriminator.width=8"]
         small += ["iterations=1", "batch_size=8"]
         games = [
-            build_game(compose("train", [*overrides, *small]), (3, 16, 16), 0)
+            build_game(compose("train", [*overrides, *small]), spec_of((3, 16, 16)))
             for overrides in (["gan=ss_adv_gan"], ["gan=ms_gan", "terms=[multi_class_match]"])
         ]
     assert [type(g) for g in games] == [SSAdvGAN, MSGAN]
@@ -130,8 +131,8 @@ def test_the_class_head_learns_from_its_own_loss_alone(method, term):
     played.discriminator.zero_grad(set_to_none=True)
     step = a_step(torch.rand(N, *SHAPE), torch.rand(N, *SHAPE))
     term = played.terms["multi_class"]
-    views = term.discriminator_views(step)
-    step.features = {name: played.discriminator(view.images) for name, view in views.items()}
+    step.views = term.discriminator_views(step)
+    step.seen = {name: played.discriminator(view.image) for name, view in step.views.items()}
     term.discriminator_loss(step).backward()
     assert all(p.grad is not None for p in head.parameters())
     assert all(p.grad is None for p in played.discriminator.head.parameters())
@@ -162,7 +163,9 @@ def test_passes_of_the_discriminator(method, looks):
 
 @pytest.mark.parametrize(("method", "term"), BOTH)
 def test_it_stacks_on_a_conditional_gan_and_a_critic(method, term):
-    conditional = play(CGANPD(*networks(num_classes=3), terms={"multi_class": term()}, **SMALL))
+    asked = {"condition": Classes(3)}
+    terms = {"multi_class": term()}
+    conditional = play(CGANPD(*networks(**asked), terms=terms, **asked, **SMALL))
     terms = {name: part() for name, part in WGANGP.defining_terms.items()}
     critic = play(game(WGANGP, terms={**terms, "multi_class": term()}))
     for played in (conditional, critic):

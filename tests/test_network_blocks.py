@@ -9,6 +9,7 @@ from torch import nn
 
 from saddlepoint.gans.networks.attention import SelfAttention
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
+from saddlepoint.gans.networks.conditions import Classes
 from saddlepoint.gans.networks.dcgan import DCGANGenerator
 from saddlepoint.gans.networks.resnet import BACKBONES, ResNetDiscriminator, ResNetGenerator
 from saddlepoint.gans.networks.resnet_blocks import (
@@ -68,7 +69,9 @@ def test_attention_changes_nothing_at_first_and_sits_where_it_should():
 
 
 def test_sagan_generator_is_spectrally_normalised_except_for_batch_norm():
-    generator = ResNetGenerator(shape=(3, 32, 32), num_classes=2, width=16, spectral_norm=True)
+    generator = ResNetGenerator(
+        shape=(3, 32, 32), condition=Classes(2), width=16, spectral_norm=True
+    )
     for module in generator.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             assert nn.utils.parametrize.is_parametrized(module)
@@ -78,7 +81,7 @@ def test_sagan_generator_is_spectrally_normalised_except_for_batch_norm():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_conditional_batch_norm_equals_batch_norm_when_classes_agree(training):
-    layer, plain = ConditionalBatchNorm2d(5, num_classes=3), nn.BatchNorm2d(5)
+    layer, plain = ConditionalBatchNorm2d(5, Classes(3)), nn.BatchNorm2d(5)
     gain, bias = torch.randn(2, 5)
     with torch.no_grad():
         layer.gain.weight.copy_(gain.expand(3, 5))
@@ -94,19 +97,19 @@ def test_conditional_batch_norm_equals_batch_norm_when_classes_agree(training):
 
 
 def test_conditional_batch_norm_uses_the_gain_of_each_class():
-    layer = ConditionalBatchNorm2d(500, num_classes=4)
+    layer = ConditionalBatchNorm2d(500, Classes(4))
     assert layer.gain.weight.mean().item() == pytest.approx(1.0, abs=2e-3)
     assert layer.gain.weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert not layer.bias.weight.any()
     features, labels = torch.randn(3, 500, 2, 2), torch.tensor([3, 0, 3])
     ratio = layer(features, labels) / layer.norm(features)
     torch.testing.assert_close(ratio[..., 0, 0], layer.gain.weight[labels], rtol=1e-3, atol=1e-3)
-    with pytest.raises(ValueError, match="needs labels"):
+    with pytest.raises(ValueError, match="needs conditions"):
         layer(features)
 
 
 def test_last_batch_norm_of_a_conditional_generator_is_unconditional():
-    conditional = ResNetGenerator(shape=(3, 32, 32), num_classes=7, width=16)
+    conditional = ResNetGenerator(shape=(3, 32, 32), condition=Classes(7), width=16)
     plain = ResNetGenerator(shape=(3, 32, 32), width=16)
     # Six batch norms of 16 channels hold 7 gains and biases instead of 1.
     assert parameters(conditional) - parameters(plain) == 6 * 6 * 2 * 16

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from play import networks_of
 from torch import nn
 
 from saddlepoint.errors import UserError
+from saddlepoint.gans.networks.conditions import Classes
 from saddlepoint.gans.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from saddlepoint.gans.networks.layers import Float32Linear, pool
 from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
@@ -128,9 +129,10 @@ def test_shapes_ranges_and_gradients(pair, size, channels, num_classes):
     make_generator, make_discriminator, _ = PAIRS[pair]
     shape = (channels, size, size)
     # Wide enough that no weight is a scalar, to which spectral norm would leave its sign alone.
-    generator = make_generator(shape=shape, num_classes=num_classes, width=32)
-    discriminator = make_discriminator(shape=shape, num_classes=num_classes, width=32)
-    assert generator.shape == shape and generator.num_classes == num_classes
+    condition = Classes(num_classes) if num_classes else None
+    generator = make_generator(shape=shape, condition=condition, width=32)
+    discriminator = make_discriminator(shape=shape, condition=condition, width=32)
+    assert generator.shape == shape and discriminator.is_conditional == bool(num_classes)
     labels = torch.tensor([0, num_classes - 1]) if num_classes else None
     for training in (False, True):
         generator.train(training), discriminator.train(training)
@@ -150,8 +152,9 @@ def test_shapes_ranges_and_gradients(pair, size, channels, num_classes):
 
 @pytest.mark.parametrize("num_classes", [0, 8])
 def test_mlp(num_classes):
-    generator = MLPGenerator(shape=(2,), num_classes=num_classes)
-    discriminator = MLPDiscriminator(shape=(2,), num_classes=num_classes)
+    condition = Classes(num_classes) if num_classes else None
+    generator = MLPGenerator(shape=(2,), condition=condition)
+    discriminator = MLPDiscriminator(shape=(2,), condition=condition)
     assert parameters(MLPGenerator(shape=(2,))) == 3 * 128 + 2 * 129 * 128 + 129 * 2
     assert parameters(MLPDiscriminator(shape=(2,))) == 3 * 128 + 2 * 129 * 128 + 129
     labels = torch.arange(4) if num_classes else None
@@ -200,12 +203,11 @@ def test_every_network_config_builds_a_pair(config):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         network = compose(f"network/{config}").network
     shape = (2,) if config == "mlp" else (3, 32, 32)
-    network.generator.width = network.discriminator.width = WIDTH
-    generator = instantiate(network.generator, shape=shape, num_classes=3, _convert_="all")
-    discriminator = instantiate(network.discriminator, shape=shape, num_classes=3, _convert_="all")
+    networks = networks_of(network, shape, Classes(3), width=WIDTH)
     labels = torch.tensor([0, 2])
-    images = generator(torch.randn(2, generator.latent_dim), labels)
-    assert discriminator(images, labels).logits.shape == (2, 1)
+    images = networks["generator"](torch.randn(2, networks["generator"].latent_dim), labels)
+    judged = networks["encoder"](images) if "encoder" in networks else images
+    assert networks["discriminator"](judged, labels).logits.shape == (2, 1)
 
 
 # Precision, batches -----------------------------------------------------------------------------
@@ -215,8 +217,8 @@ def test_every_network_config_builds_a_pair(config):
 def test_bfloat16_autocast_keeps_ends_in_float32(pair):
     make_generator, make_discriminator, _ = PAIRS[pair]
     shape = (3, 32, 32)
-    generator = make_generator(shape=shape, num_classes=2, width=WIDTH).eval()
-    discriminator = make_discriminator(shape=shape, num_classes=2, width=WIDTH).eval()
+    generator = make_generator(shape=shape, condition=Classes(2), width=WIDTH).eval()
+    discriminator = make_discriminator(shape=shape, condition=Classes(2), width=WIDTH).eval()
     latents, labels = torch.randn(4, generator.latent_dim), torch.tensor([0, 1, 0, 1])
     exact = discriminator(generator(latents, labels), labels)
     with torch.autocast("cpu", torch.bfloat16):
@@ -241,7 +243,7 @@ def test_channels_last_changes_nothing_but_the_memory_format():
 
 
 def test_without_batch_norm_an_image_is_judged_alone():
-    for discriminator in tiny_discriminators(num_classes=2):
+    for discriminator in tiny_discriminators(condition=Classes(2)):
         discriminator.train()
         images, labels = torch.randn(6, 3, 32, 32), torch.tensor([0, 1, 1, 0, 1, 0])
         order = torch.tensor([3, 0, 5, 1, 4, 2])
@@ -263,7 +265,7 @@ def test_which_networks_mix_samples():
 
 
 def test_joint_call_equals_separate_calls():
-    for discriminator in tiny_discriminators(num_classes=2):
+    for discriminator in tiny_discriminators(condition=Classes(2)):
         discriminator.eval()
         real, fake = torch.randn(2, 3, 3, 32, 32)
         labels = torch.tensor([0, 1, 1])
@@ -291,7 +293,7 @@ def test_spectrally_normalised_networks_compile_in_one_graph():
 
 
 def test_projection():
-    discriminator = ResNetDiscriminator(shape=(3, 32, 32), num_classes=4, width=8).eval()
+    discriminator = ResNetDiscriminator(shape=(3, 32, 32), condition=Classes(4), width=8).eval()
     labels = torch.tensor([2, 0, 3])
     features = discriminator(torch.randn(3, 3, 32, 32), labels)
     rows = discriminator.embed.weight[labels]
@@ -300,7 +302,7 @@ def test_projection():
     head = discriminator.new_head(1).eval()
     difference = discriminator.logits(features.pooled, labels, head) - head(features.pooled)
     torch.testing.assert_close(difference, features.logits - discriminator.head(features.pooled))
-    with pytest.raises(ValueError, match="needs labels"):
+    with pytest.raises(ValueError, match="needs conditions"):
         discriminator.logits(features.pooled)
 
 
@@ -318,7 +320,7 @@ def test_heads_are_like_the_output_layer(spectral_norm):
 
 def test_every_weight_of_a_spectrally_normalised_network_has_norm_one():
     kinds = nn.Conv2d | nn.Linear | nn.Embedding
-    for discriminator in tiny_discriminators(num_classes=3, spectral_norm=True):
+    for discriminator in tiny_discriminators(condition=Classes(3), spectral_norm=True):
         for layer in [m for m in discriminator.modules() if isinstance(m, kinds)]:
             with torch.no_grad():
                 for _ in range(100):

@@ -7,6 +7,7 @@ from torch import nn
 from saddlepoint.errors import UserError
 from saddlepoint.gans.networks.dcgan import DCGANDiscriminator
 from saddlepoint.gans.networks.resnet import ResNetDiscriminator
+from saddlepoint.items import Items
 from saddlepoint.losses.gradient_penalty import (
     R1,
     R2,
@@ -137,16 +138,18 @@ def test_r1_sees_reals_alone_and_r2_fakes_alone(samples):
 
 
 @pytest.mark.parametrize(("penalty", "wanted"), [(R1(), 1), (R2(), 2)])
-def test_the_step_gives_labels_of_the_samples_looked_at(samples, penalty, wanted):
+def test_the_step_gives_conditions_of_the_samples_looked_at(samples, penalty, wanted):
     real, fake, _ = samples
     seen = []
 
-    def score(images, labels):
-        seen.append(labels)
+    def logit(images, condition):
+        seen.append(condition)
         return images.sum((1, 2, 3))[:, None]
 
-    labels = {"labels": torch.full((6,), 1), "fake_labels": torch.full((6,), 2)}
-    step = Step(0, 1, Draws(0), real=real, fake=fake, score=score, **labels)
+    real = Items(image=real, condition=torch.full((6,), 1))
+    fake = Items(image=fake, condition=torch.full((6,), 2))
+    step = Step(0, 1, Draws(0), Items(), [real], fake)
+    step.logit = logit
     assert penalty.discriminator_loss(step).item() == pytest.approx(48 / 2)
     assert seen[0].eq(wanted).all()
 

@@ -17,6 +17,7 @@ KINDS = {
     "term, workers": ["gan=ssgan", "network=lite", "gan.n_dis=2", *STREAMED],
     "penalty, flips": ["gan=wgan_gp", "network=mlp", "datamodule.flip=true"],
     "batch norm in the discriminator": ["gan=dcgan", "network=dcgan", "gan.n_dis=2"],
+    "other players": ["gan=aae"],
     "conditional, streamed here": ["gan=cgan_pd", "network=lite", "datamodule.resident=false"],
 }
 

@@ -6,11 +6,12 @@ from functools import cache, partial
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from play import changed, play, snapshot
+from play import changed, play, snapshot, spec_of
 from train_cli import ROOT
 
 from saddlepoint.gans import GAN
 from saddlepoint.gans.networks.lite import LiteDiscriminator
+from saddlepoint.items import Items
 from saddlepoint.losses.gradient_penalty import GradientPenalty
 from saddlepoint.losses.term import Step
 from saddlepoint.randomness import Draws
@@ -38,7 +39,7 @@ def settings(choices, *overrides):
 
 
 def stack(*choices, overrides=()) -> GAN:
-    return build_game(settings(choices, *overrides), SHAPE, CLASSES)
+    return build_game(settings(choices, *overrides), spec_of(SHAPE, CLASSES))
 
 
 #: The key of each choice, and the stacks to test: the issue's, and all that go together.
@@ -77,20 +78,16 @@ def losses_of(game, player):
     images = torch.rand(8, *SHAPE, generator=generator) * 2 - 1
     labels = torch.randint(CLASSES, (8,), generator=generator)
     latents = torch.randn(8, 8, generator=generator)
-    sees_reals = next(p.sees_reals for p in game.players() if p.name == player)
-    step = Step(
-        iteration=0,
-        total_iterations=2,
-        draws=SameDraws(0, player),
-        latents=latents,
-        fake_labels=labels.flip(0) if game.num_classes else None,
-        **({"real": images, "labels": labels} if sees_reals else {}),
-    )
+    real, inputs = Items(image=images, label=labels), Items(latents=latents)
+    if game.condition is not None:
+        real, inputs = real.but(condition=labels), inputs.but(condition=labels.flip(0))
+    sees_reals = next(p.batches for p in game.players() if p.name == player)
+    step = Step(0, 2, SameDraws(0, player), inputs, [real] * sees_reals)
     # In eval mode spectral norms stand still, so that a game can be asked twice.
     return getattr(game.eval(), f"{player}_loss")(step)
 
 
-@pytest.mark.parametrize("overrides", [(), ("conditional=true",)], ids=["plain", "classes"])
+@pytest.mark.parametrize("overrides", [(), ("condition=classes",)], ids=["plain", "classes"])
 @pytest.mark.parametrize("chosen", STACKS, ids=named)
 def test_a_stacked_loss_is_the_sum_of_its_parts(chosen, overrides):
     together, base = stack(*chosen, overrides=overrides), stack(overrides=overrides)

@@ -161,13 +161,14 @@ class Vectors(Condition):
         Raises:
             UserError: there are none.
         """
-        if cls.field not in spec.fields:
+        fields = {name: shape for name, shape in spec.fields.items() if 0 not in shape}
+        if cls.field not in fields:
             raise UserError(
                 f"condition={cls.kind} needs items with the field {cls.field}, and those of"
-                f" {spec.name} have {', '.join(spec.fields)}: choose another datamodule, or join"
+                f" {spec.name} have {', '.join(fields)}: choose another datamodule, or join"
                 " one by datamodule=relabelled."
             )
-        return cls(spec.fields[cls.field][0], spec.num_items)
+        return cls(fields[cls.field][0], spec.num_items)
 
     def fill(self, data: Any) -> None:
         """Take the field of every item."""
