@@ -7,28 +7,25 @@ from torch import Tensor
 
 from saddlepoint.datamodules.annotation_file import check_annotation, read_annotation
 from saddlepoint.datamodules.base import DataModule
-from saddlepoint.datamodules.fields import Label
+from saddlepoint.datamodules.fields import Field, Label
 from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
 
 
-class Relabelled(DataModule):
-    """A data set whose items have the class ids, or the vectors, of a file.
+class Joined(DataModule):
+    """A data set whose items have more fields, or others, than it knows.
 
-    Row i belongs to the item with ``index`` i: to the i-th of those that the set trains on, without
-    those that it holds out. Ids take the place of the set's own classes, vectors are added. Nothing
-    is known of the items held out: they have neither. Name, images and their digest stay what they
-    are; how items are served (flip, resident, ...) is for the set itself to say.
+    Row i of a field belongs to the item with ``index`` i: to the i-th of those that the set trains
+    on, without those that it holds out, of which the fields say nothing. Name, images and their
+    digest stay what they are; how items are served (flip, resident, ...) is for the set itself to
+    say.
 
     Args:
         of: the data set.
-        file: ids or vectors, see `datamodules.annotation_file.read_annotation`.
-        names: of the classes.
+        fields: by name; `join` gives them where they are known later.
     """
 
-    def __init__(
-        self, of: DataModule, file: str | Path | None, *, names: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, of: DataModule, **fields: Field) -> None:
         super().__init__(
             of.name,
             flip=of.flip,
@@ -37,30 +34,25 @@ class Relabelled(DataModule):
             num_workers=of.num_workers,
             cache_dir=of.cache_dir,
         )
-        self.of = of
-        self.file = None if file is None else Path(file).expanduser()
-        self.names = names
+        self.of, self.fields = of, fields
         self.protocol, self.extractor = of.protocol, of.extractor
 
+    def join(self) -> dict[str, Field]:
+        """The fields that take the place of the set's own or are added to them."""
+        return self.fields
+
     def load(self) -> Source:
-        """Join the file to the items."""
-        if self.file is None:
-            raise UserError("No labels given: say datamodule.file=... (ids or vectors).")
-        check_annotation(self.file)  # before the set is decoded
-        items = self.of.source
-        field = read_annotation(self.file, items.count, self.names)
-        return items.replaced(**{"label" if isinstance(field, Label) else "vector": field})
+        """Join the fields to the items."""
+        return self.of.source.replaced(**self.join())
 
     def load_held_out(self) -> tuple[str, Source] | None:
-        """The items that the set holds out, without what the file says of others."""
+        """The items that the set holds out, without what the fields say of others."""
         held_out = self.of.held_out
         if held_out is None:
             return None
-        told = {name: None for name in ("label", "vector") if self._tells(name)}
+        told = {n: None for n in self.source if self.source[n] is not self.of.source.get(n)}
+        told = {name: None for name in told if name not in ("image", "index")}
         return held_out.name, held_out.source.replaced(**told)
-
-    def _tells(self, name: str) -> bool:
-        return self.source.get(name) is not self.of.source.get(name)
 
     @property
     def mode_centres(self) -> Tensor | None:
@@ -71,3 +63,30 @@ class Relabelled(DataModule):
     def mode_std(self) -> float | None:
         """Standard deviation of the modes of points."""
         return self.of.mode_std
+
+
+class Relabelled(Joined):
+    """A data set whose items have the class ids, or the vectors, of a file.
+
+    Ids take the place of the set's own classes, vectors are added.
+
+    Args:
+        of: the data set.
+        file: ids or vectors, see `datamodules.annotation_file.read_annotation`.
+        names: of the classes.
+    """
+
+    def __init__(
+        self, of: DataModule, file: str | Path | None, *, names: Sequence[str] | None = None
+    ) -> None:
+        super().__init__(of)
+        self.file = None if file is None else Path(file).expanduser()
+        self.names = names
+
+    def join(self) -> dict[str, Field]:
+        """Read the file."""
+        if self.file is None:
+            raise UserError("No labels given: say datamodule.file=... (ids or vectors).")
+        check_annotation(self.file)  # before the set is decoded
+        field = read_annotation(self.file, self.of.source.count, self.names)
+        return {"label" if isinstance(field, Label) else "vector": field}

@@ -54,7 +54,7 @@ def write_classifier(path: Path, network: nn.Module, content: dict[str, Any]) ->
     """
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     header = {"format": FORMAT, "version": VERSION, "weights_hash": hash_of_weights(network)}
-    with whole_file(path, hint=", with another output") as file:
+    with whole_file(path, hint=", or choose another output") as file:
         torch.save({**header, **content, "state": state}, file)
 
 

@@ -6,10 +6,13 @@ from typing import Any
 import torch
 
 from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.fields import Vector
+from saddlepoint.datamodules.relabelled import Joined
 from saddlepoint.extractors.extractor import Extractor
 from saddlepoint.extractors.named import extractor_named
 from saddlepoint.runs.artifact import Artifact
 from saddlepoint.runs.stages import Progress, Stage, fingerprint_of
+from saddlepoint.schema import Count, checked
 
 
 class FeatureBank(Stage):
@@ -21,6 +24,7 @@ class FeatureBank(Stage):
         extractor: gives the features; an object, or a name, see `extractors.named`.
         weights: file with its weights, where it takes one; None looks for them.
         download: whether weights may be downloaded where none are found.
+        serve: whether the items get them as their field ``vector``, for condition=vectors.
         batch_size: items in one pass; moves no feature.
         device: "cpu", "cuda", or "auto": a GPU where there is one.
     """
@@ -28,18 +32,20 @@ class FeatureBank(Stage):
     #: Raised when features would come out otherwise.
     definition = 1
 
+    @checked
     def __init__(
         self,
         extractor: Extractor | str,
         *,
         weights: str | None = None,
         download: bool = False,
-        batch_size: int = 256,
+        serve: bool = False,
+        batch_size: Count = 256,
         device: str = "auto",
     ) -> None:
         if isinstance(extractor, str):
             extractor = extractor_named(extractor, weights, download)
-        self.extractor, self.batch_size = extractor, batch_size
+        self.extractor, self.serve, self.batch_size = extractor, serve, batch_size
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
@@ -69,3 +75,7 @@ class FeatureBank(Stage):
             done += len(images)
             progress("features", done, data.spec.num_items)
         return {"features": torch.cat(features), "extractor": self.extractor.name}
+
+    def join(self, data: DataModule, artifact: Artifact) -> DataModule:
+        """Give each item its row, where that is asked for."""
+        return Joined(data, vector=Vector(artifact.content["features"])) if self.serve else data

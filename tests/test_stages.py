@@ -1,16 +1,16 @@
 """What a method needs is made once, found again by its fingerprint, and never trusted blindly."""
 
-import copy
-import dataclasses
-
 import pytest
 import torch
 from omegaconf import OmegaConf
 from train_cli import QUICK, train_here
 
 from saddlepoint.datamodules.avatars import Avatars
+from saddlepoint.datamodules.fields import Label
+from saddlepoint.datamodules.relabelled import Joined
 from saddlepoint.errors import UserError
-from saddlepoint.extractors.extractor import AvatarClassifier, hash_of_weights
+from saddlepoint.extractors.avatar_classifier import AvatarClassifier
+from saddlepoint.extractors.extractor import hash_of_weights
 from saddlepoint.randomness import keyed_generator
 from saddlepoint.runs import artifact
 from saddlepoint.runs.artifact import Artifact
@@ -44,14 +44,7 @@ class Clusters(Stage):
 
     def join(self, data, artifact):
         labels, k = artifact.content["labels"], artifact.content["k"]
-        return relabelled(data, labels, tuple(f"cluster {i}" for i in range(k)))
-
-
-def relabelled(data, labels, classes):
-    joined = copy.copy(data)
-    joined.__dict__.pop("spec", None)
-    joined.source = dataclasses.replace(data.source, labels=labels, classes=classes)
-    return joined
+        return Joined(data, label=Label(labels, [f"cluster {i}" for i in range(k)]))
 
 
 class Nothing(Stage):
@@ -137,6 +130,18 @@ def test_a_bank_has_the_features_of_every_item_by_its_index():
             (features,) = extractor(items.image).features
         # Sums in another order differ by 1e-5 or so, the features of another face by 1.
         assert (content["features"][index] - features).norm() < 1e-2 * features.norm()
+
+
+def test_a_bank_may_be_what_a_generator_is_asked_for(tmp_path):
+    bank = BANK.replace("}", ", serve: true}")
+    words = ["gan=sngan", "network=lite", "condition=vectors", bank, *QUICK, "iterations=2"]
+    train_here([*words, f"output_dir={tmp_path}", "run_name=run"])
+    run = TrainedRun.find(tmp_path / "run", tmp_path)
+    assert run.game().condition.kind == "vectors"
+    (items,) = run.data().real_batches(3, range(3))
+    (path,) = (tmp_path / "artifacts").glob("bank-*.pt")
+    features = torch.load(path, weights_only=True)["content"]["features"]
+    assert torch.equal(items.vector, features[:3])
 
 
 def test_a_bank_depends_on_images_and_extractor_and_on_nothing_else():

@@ -345,7 +345,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(trained_classifier.torch, "save", full)
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(UserError, match="the disk is full"):
         trained(tmp_path / "new.pt", *QUICK)
     assert not list(tmp_path.iterdir())
 
