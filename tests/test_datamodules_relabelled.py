@@ -15,7 +15,7 @@ from saddlepoint.datamodules.relabelled import Relabelled
 from saddlepoint.datamodules.toys import Gaussians8
 from saddlepoint.errors import UserError
 from saddlepoint.runs import checkpoint_file
-from saddlepoint.runs.data import data_of_checkpoint
+from saddlepoint.runs.trained_run import TrainedRun
 
 ITEMS = 30
 IDS = np.arange(ITEMS) % 7 // 2  # 0 to 3
@@ -219,11 +219,11 @@ def test_a_class_conditional_run_on_other_labels(tmp_path):
     content = checkpoint_file.load(tmp_path / "run")
     assert content["data"]["classes"] == ["0", "1", "2"]
     assert content["data"]["digest"] == Avatars().spec.digest
-    assert data_of_checkpoint(content).spec.num_classes == 3
+    assert TrainedRun.find(tmp_path / "run", tmp_path).data().spec.num_classes == 3
     train_here([f"ckpt={tmp_path}/run", "iterations=6", "allow_changes=true"])
     written(ids, np.arange(FACES) % 2)
     with pytest.raises(UserError, match="not those this run was trained on"):
-        data_of_checkpoint(content)
+        TrainedRun.find(tmp_path / "run", tmp_path).data()
 
 
 def test_a_run_on_vectors(tmp_path):

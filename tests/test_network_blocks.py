@@ -1,6 +1,7 @@
 """Blocks and layers of the networks: identities, conditional norms, upsampling."""
 
 import itertools
+from typing import get_args
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from saddlepoint.gans.networks.resnet_blocks import (
     DiscriminatorFirstBlock,
     GeneratorBlock,
 )
-from saddlepoint.gans.networks.upsampling import UPSAMPLINGS, UpConvolution, upsample
+from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling, upsample
 
 pytestmark = pytest.mark.numerical
 
@@ -169,7 +170,7 @@ def test_shortcuts_in_the_order_of_the_paper():
 # Upsampling -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", UPSAMPLINGS)
+@pytest.mark.parametrize("kind", get_args(Upsampling))
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 def test_every_up_convolution_doubles_the_size(kind, kernel_size):
     layer = UpConvolution(4, 6, kernel_size, upsampling=kind)

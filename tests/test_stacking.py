@@ -5,9 +5,8 @@ from functools import cache, partial
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from play import changed, play, snapshot, spec_of
-from train_cli import ROOT
+from train_cli import ROOT, composed
 
 from saddlepoint.gans import GAN
 from saddlepoint.gans.networks.lite import LiteDiscriminator
@@ -33,9 +32,7 @@ PLAYERS = ("discriminator", "generator")
 @cache
 def settings(choices, *overrides):
     """Composed settings of ``gan=sngan 'terms=[...]'``, with small networks."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        terms = f"terms=[{','.join(choices)}]"
-        return compose("train", overrides=[*SETTINGS, terms, *overrides])
+    return composed([*SETTINGS, f"terms=[{','.join(choices)}]", *overrides])
 
 
 def stack(*choices, overrides=()) -> GAN:
