@@ -43,7 +43,8 @@ class Joined(DataModule):
 
     def load(self) -> Source:
         """Join the fields to the items."""
-        return self.of.source.replaced(**self.join())
+        fields = self.join()  # a wrong file is refused before the set is decoded
+        return self.of.source.replaced(**fields)
 
     def load_held_out(self) -> tuple[str, Source] | None:
         """The items that the set holds out, without what the fields say of others."""
@@ -87,6 +88,6 @@ class Relabelled(Joined):
         """Read the file."""
         if self.file is None:
             raise UserError("No labels given: say datamodule.file=... (ids or vectors).")
-        check_annotation(self.file)  # before the set is decoded
+        check_annotation(self.file)
         field = read_annotation(self.file, self.of.source.count, self.names)
         return {"label" if isinstance(field, Label) else "vector": field}

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,13 @@ def wandb(save_dir: str, name: str, project: str = "saddlepoint", **options: Any
     if not options["offline"]:
         options.setdefault("resume", "allow")
     return WandbLogger(save_dir=save_dir, name=name, id=name, project=project, **options)
+
+
+def finish(loggers: Iterable[Logger]) -> None:
+    """End what outlives a run in this process: the next run of a sweep is not this one."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
 
 
 def _has_wandb_key() -> bool:

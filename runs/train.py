@@ -25,6 +25,7 @@ from saddlepoint.runs.callbacks import callback_of
 from saddlepoint.runs.callbacks.final_scores import FinalScores
 from saddlepoint.runs.closing_screen import closing_screen
 from saddlepoint.runs.current_run import CurrentRun, new_folder, title_of
+from saddlepoint.runs.loggers import finish
 from saddlepoint.runs.overrides import typed_overrides
 from saddlepoint.runs.progress import output
 from saddlepoint.runs.resume import resume
@@ -59,6 +60,8 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     game = build_game(config, data.spec)
     if left is not None:
         _take_up(left, game, data, config.allow_changes)
+    elif game.condition is not None:
+        game.condition.fill(data)
     title = title_of(config, data.spec.name, game)
     run = CurrentRun(
         config,
@@ -86,7 +89,10 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
         console.print(f"{title}: {config.iterations:,} iterations, in {run.folder}", soft_wrap=True)
     for logger in trainer.loggers:
         logger.log_hyperparams(run.settings)
-    trainer.fit(game, data)
+    try:
+        trainer.fit(game, data)
+    finally:
+        finish(trainer.loggers)
     if trainer.is_global_zero:
         closing_screen(console, run, trainer, game)
     return _objective(trainer, game)

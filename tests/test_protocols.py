@@ -82,6 +82,7 @@ def prepared(made, points=False):
         classes=("a", "b"),
         attributes=(),
         digest="sha256-made-up",
+        annotations={},
     )
     centres = torch.zeros(3, 2) if points else None
     data = SimpleNamespace(spec=spec, mode_centres=centres, mode_std=0.1)
