@@ -106,7 +106,7 @@ class GeneratorFakes:
         if condition is None or condition.kind != "classes":
             return torch.zeros(len(images), dtype=torch.long, device=images.device)
         # What an image is asked to become is called its target.
-        return inputs["target" if self.game.needs_data else "condition"]
+        return inputs[self.game.task.asked_as]
 
 
 class GivenFakes:

@@ -123,6 +123,8 @@ class FromImages(Task):
 
     def inputs(self, draws: Draws, n: int, reals: Sequence[Items]) -> Items:
         """The reals, and a ``target`` for each."""
+        if not reals:
+            raise ValueError("a task from images needs reals: give each player some batches")
         return reals[0].but(**self._asked(draws, n))
 
     def shown(self, positions: range, seed: int, data: Any = None) -> Items:

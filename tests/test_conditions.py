@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from play import Made, networks_of, play, spec_of
 from torch import nn
-from train_cli import composed
+from train_cli import QUICK, composed, train_here
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans import CGANPD
@@ -17,6 +17,7 @@ from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
 from saddlepoint.items import Items
 from saddlepoint.randomness import Draws, keyed_generator
 from saddlepoint.runs.build import build_game, game_of_checkpoint
+from saddlepoint.runs.trained_run import TrainedRun
 
 SHAPE = (3, 16, 16)
 SMALL = {"iterations": 3, "batch_size": 8, "n_dis": 1, "precision": "32", "log_every": 1}
@@ -243,3 +244,11 @@ def test_what_the_data_lack_is_refused_in_one_sentence(make, sentence):
 def test_data_with_attributes_give_a_condition():
     condition = Attributes.of_data(spec_of(SHAPE, attributes=("smiling", "hat")))
     assert (condition.kind, condition.features) == ("attributes", 2)
+
+
+def test_a_fresh_run_fills_its_condition_from_its_data(tmp_path):
+    words = ["gan=cgan_pd", "network=lite", "condition.frequencies=data", *QUICK]
+    train_here([*words, "iterations=2", f"output_dir={tmp_path}", "run_name=run"])
+    run = TrainedRun.find(tmp_path / "run", tmp_path)
+    counts = torch.bincount(torch.cat([items.label for items in run.data().real_batches(512)]))
+    assert torch.allclose(run.game().condition.shares, counts / counts.sum().double())
