@@ -43,7 +43,8 @@ class Joined(DataModule):
 
     def load(self) -> Source:
         """Join the fields to the items."""
-        return self.of.source.replaced(**self.join())
+        fields = self.join()  # first: what is wrong with them shows before the set is decoded
+        return self.of.source.replaced(**fields)
 
     def load_held_out(self) -> tuple[str, Source] | None:
         """The items that the set holds out, without what the fields say of others."""

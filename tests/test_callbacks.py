@@ -39,7 +39,7 @@ def handed_the_run(run, word):
 
 
 class Refusing(pl.Callback):
-    def check(self, data):
+    def check(self, data, game):
         raise UserError(f"Nothing can be done with {data.spec.name}.")
 
 
@@ -159,9 +159,12 @@ def test_a_run_whose_folder_is_removed_says_so(tmp_path):
 
 def test_the_best_checkpoint_is_by_the_direction_of_its_score(tmp_path):
     best = BestCheckpoints(CurrentRun(composed(SHORT), [], "title", {}, tmp_path), keep=1)
-    for name, expected in (("FID", [20, 30, 10]), ("coverage", [10, 30, 20])):
-        values = {10: 0.9, 20: 0.1, 30: 0.5}
-        best.history = [{"iteration": i, "scores": {name: v}} for i, v in values.items()]
+    values = {10: 0.9, 20: 0.1, 30: 0.5}
+    for direction, expected in (("smaller", [20, 30, 10]), ("larger", [10, 30, 20])):
+        best.history = [
+            {"iteration": i, "scores": {"score": v}, "directions": {"score": direction}}
+            for i, v in values.items()
+        ]
         assert best.ranking() == expected
 
 
