@@ -13,8 +13,12 @@ from saddlepoint.gans import Game
 from saddlepoint.items import Items
 
 
-def spec_of(shape, num_classes=0, num_items=100, attributes=()) -> DataSpec:
-    """Say what some data are."""
+def spec_of(shape, num_classes=0, num_items=100, attributes=(), **fields) -> DataSpec:
+    """Say what some data are; ``fields`` are the shapes of further ones."""
+    if num_classes:
+        fields["label"] = ()
+    if attributes:
+        fields["attributes"] = (len(attributes),)
     return DataSpec.from_plain(
         {
             "name": "some_data",
@@ -23,6 +27,7 @@ def spec_of(shape, num_classes=0, num_items=100, attributes=()) -> DataSpec:
             "classes": [f"class {k}" for k in range(num_classes)],
             "attributes": list(attributes),
             "digest": "0",
+            "fields": {"image": list(shape), **fields},
         }
     )
 

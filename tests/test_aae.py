@@ -183,15 +183,15 @@ def test_it_learns_to_rebuild():
 @pytest.mark.parametrize("ema", [0.0, 0.05])
 def test_pictures_are_inputs_reconstructions_and_samples(ema, data):
     played = play(game(ema_half_life_kimg=ema), stop=2)
-    training = played.encoder.training
+    training = played.encoder.training, played.generator.training
     pictures = played.pictures(range(7), data=data)
     assert list(pictures) == ["input", "reconstruction", "samples"]
+    assert (played.encoder.training, played.generator.training) == training
     assert torch.equal(pictures["input"], data.images[torch.arange(7) % 5])
     encoder, decoder = played.sampled("encoder").eval(), played.sampled().eval()
     with torch.no_grad():
         torch.testing.assert_close(pictures["reconstruction"], decoder(encoder(pictures["input"])))
     assert torch.equal(pictures["samples"], played.sample(played.inputs_at(range(7))))
-    assert training
     assert list(played.pictures(range(3))) == ["samples"]
     assert not played.needs_data
     assert (played.sampled("encoder") is played.encoder) == (not ema)
