@@ -10,8 +10,9 @@ from saddlepoint.datamodules.fields import Vector
 from saddlepoint.datamodules.relabelled import Joined
 from saddlepoint.extractors.extractor import Extractor
 from saddlepoint.extractors.named import extractor_named
+from saddlepoint.fingerprint import fingerprint
 from saddlepoint.runs.artifact import Artifact
-from saddlepoint.runs.stages import Progress, Stage, fingerprint_of
+from saddlepoint.runs.stages import Progress, Stage
 from saddlepoint.schema import Count, checked
 
 
@@ -53,13 +54,15 @@ class FeatureBank(Stage):
     def fingerprint(self, data: DataModule, earlier: Mapping[str, Artifact]) -> str:
         """By the images, the extractor's weights, and how images reach it."""
         self.extractor.load(self.device)
-        return fingerprint_of(
-            definition=self.definition,
-            data=data.spec.digest,
-            extractor=self.extractor.name,
-            weights=self.extractor.weights_hash,
-            resize=self.extractor.resize,
-            quantisation=self.extractor.quantisation,
+        return fingerprint(
+            {
+                "definition": self.definition,
+                "data": data.spec.digest,
+                "extractor": self.extractor.name,
+                "weights": self.extractor.weights_hash,
+                "resize": self.extractor.resize,
+                "quantisation": self.extractor.quantisation,
+            }
         )
 
     @torch.no_grad()

@@ -13,8 +13,6 @@ A method names its stages in its YAML, in their order:
 stage join it to the data that the next stage and the game see.
 """
 
-import hashlib
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -41,7 +39,10 @@ class Stage(ABC):
 
     @abstractmethod
     def fingerprint(self, data: DataModule, earlier: Mapping[str, Artifact]) -> str:
-        """Identify what `make` would return, by everything it depends on; see `fingerprint_of`.
+        """Identify what `make` would return, by all it depends on; see `fingerprint.fingerprint`.
+
+        That is settings, digests of data, fingerprints of earlier artifacts, and a number of the
+        definition, raised when the same would come out otherwise.
 
         Args:
             data: as the stages before have joined them.
@@ -65,12 +66,6 @@ class Stage(ABC):
     def join(self, data: DataModule, artifact: Artifact) -> DataModule:
         """Return the data as the next stage and the game see them: as they are, by default."""
         return data
-
-
-def fingerprint_of(**parts: Any) -> str:
-    """Hash of plain values by name, such as settings, digests and versions of a definition."""
-    text = json.dumps(parts, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def after_stages(

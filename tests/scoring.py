@@ -39,6 +39,7 @@ class PlainData:
             shape=tuple(items.shape[1:]),
             num_items=len(items),
             classes=(),
+            annotations={},
             digest=str(int(items.double().sum())),
             annotations={},
         )

@@ -11,11 +11,12 @@ from saddlepoint.datamodules.relabelled import Joined
 from saddlepoint.errors import UserError
 from saddlepoint.extractors.avatar_classifier import AvatarClassifier
 from saddlepoint.extractors.extractor import hash_of_weights
+from saddlepoint.fingerprint import fingerprint
 from saddlepoint.randomness import keyed_generator
 from saddlepoint.runs import artifact
 from saddlepoint.runs.artifact import Artifact
 from saddlepoint.runs.feature_bank import FeatureBank
-from saddlepoint.runs.stages import Stage, after_stages, fingerprint_of
+from saddlepoint.runs.stages import Stage, after_stages
 from saddlepoint.runs.trained_run import TrainedRun
 
 
@@ -28,7 +29,9 @@ class Clusters(Stage):
         self.k, self.rounds = k, rounds
 
     def fingerprint(self, data, earlier):
-        return fingerprint_of(k=self.k, rounds=self.rounds, bank=earlier["bank"].fingerprint)
+        return fingerprint(
+            {"k": self.k, "rounds": self.rounds, "bank": earlier["bank"].fingerprint}
+        )
 
     def make(self, data, earlier, progress):
         Clusters.made += 1
@@ -49,7 +52,7 @@ class Clusters(Stage):
 
 class Nothing(Stage):
     def fingerprint(self, data, earlier):
-        return fingerprint_of(nothing=1)
+        return fingerprint({"nothing": 1})
 
     def make(self, data, earlier, progress):
         return {"value": torch.zeros(()), "names": ["a", "b"], "none": None, "flag": True}
