@@ -10,6 +10,7 @@ from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.fields import Label
 from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
+from saddlepoint.schema import checked
 
 
 class Relabelled(DataModule):
@@ -26,6 +27,7 @@ class Relabelled(DataModule):
         names: of the classes.
     """
 
+    @checked
     def __init__(
         self, of: DataModule, file: str | Path | None, *, names: Sequence[str] | None = None
     ) -> None:

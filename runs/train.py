@@ -28,6 +28,7 @@ from saddlepoint.runs.current_run import CurrentRun, new_folder, title_of
 from saddlepoint.runs.overrides import typed_overrides
 from saddlepoint.runs.progress import output
 from saddlepoint.runs.resume import resume
+from saddlepoint.runs.settings import check_settings, check_terms
 from saddlepoint.runs.stages import FOLDER, after_stages
 from saddlepoint.runs.trained_run import TrainedRun
 from saddlepoint.runs.trainer import build_callbacks, build_loggers, build_trainer
@@ -49,10 +50,12 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     """
     _quiet_lightning()
     console = output()
-    config, overrides, left = resume(config, overrides)
-
     # Whatever can be wrong with settings and data is found before the run's folder is made.
-    _check(config)
+    check_settings(config, "train")
+    config, overrides, left = resume(config, overrides)
+    if left is not None:
+        check_settings(config, "train")
+    check_terms(config, overrides)
     data = instantiate(config.datamodule, _convert_="all")
     say = rank_zero_only(partial(console.print, soft_wrap=True))
     data = after_stages(config.stages, data, Path(config.output_dir) / FOLDER, say)
@@ -90,12 +93,6 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     if trainer.is_global_zero:
         closing_screen(console, run, trainer, game)
     return _objective(trainer, game)
-
-
-def _check(config: DictConfig) -> None:
-    for key in ("iterations", "batch_size", "sample_every", "score_every", "checkpoint_every"):
-        if config[key] < 1:
-            raise UserError(f"{key}={config[key]} makes no run: give a number of at least 1.")
 
 
 def _take_up(left: TrainedRun, game: Game, data: DataModule, allow_changes: bool) -> None:
