@@ -78,7 +78,8 @@ class Setting:
 
     def takes(self, value: Any) -> bool:
         """Whether a plain value, or the settings of an object, are of its type and in its range."""
-        if self.takes_objects and isinstance(value, Mapping) and "_target_" in value:
+        nodes = value if isinstance(value, list) and value else [value]
+        if self.takes_objects and all(isinstance(n, Mapping) and "_target_" in n for n in nodes):
             return True
         if self.annotation is Any:
             return True
@@ -245,7 +246,11 @@ def nearest(name: str, names: Sequence[str], cutoff: float = 0.7) -> str | None:
 
 def refusal(name: str, setting: Setting, value: Any) -> Iterator[str]:
     """The sentence on a value that a setting does not take; none if it takes it."""
-    if not setting.takes(value):
+    if isinstance(value, Mapping) and (of_each := _values_of(setting.annotation)) is not None:
+        # The part that is wrong is named, not the mapping that it is in.
+        for key, part in value.items():
+            yield from refusal(f"{name}.{key}", Setting(of_each, None, ""), part)
+    elif not setting.takes(value):
         about = f" ({setting.meaning.rstrip('.')})" if setting.meaning else ""
         range_ = setting.words
         if isinstance(value, int) and abs(value) > LARGEST:
@@ -331,6 +336,15 @@ def _plain(annotation: Any) -> Any:
         if origin is tuple and Ellipsis not in arguments:
             return Annotated[Sequence[inner[0]], Len(len(inner), len(inner))]
         return Sequence[inner[0]]
+    return None
+
+
+def _values_of(annotation: Any) -> Any:
+    """What the values of a mapping have to be; None if it is no mapping, or holds anything."""
+    is_union = _is_union(typing.get_origin(annotation))
+    for part in typing.get_args(annotation) if is_union else [annotation]:
+        if typing.get_origin(part) is dict and typing.get_args(part)[1] is not Any:
+            return typing.get_args(part)[1]
     return None
 
 

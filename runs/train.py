@@ -12,7 +12,7 @@ from pathlib import Path
 import hydra
 import pytorch_lightning as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from saddlepoint.datamodules.base import DataModule
@@ -51,7 +51,7 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     _quiet_lightning()
     console = output()
     # Whatever can be wrong with settings and data is found before the run's folder is made.
-    check_settings(config, "train")
+    check_settings(_known_before(config), "train")
     config, overrides, left = resume(config, overrides)
     if left is not None:
         check_settings(config, "train")
@@ -93,6 +93,13 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     if trainer.is_global_zero:
         closing_screen(console, run, trainer, game)
     return _objective(trainer, game)
+
+
+def _known_before(config: DictConfig) -> DictConfig:
+    """What means something before a run is found that the other settings come on top of."""
+    if config.ckpt is None:
+        return config
+    return OmegaConf.masked_copy(config, ["ckpt", "output_dir", "allow_changes"])
 
 
 def _take_up(left: TrainedRun, game: Game, data: DataModule, allow_changes: bool) -> None:

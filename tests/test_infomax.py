@@ -207,7 +207,7 @@ def test_large_scores_stay_finite():
 
 
 def test_unknown_mask_is_refused():
-    with pytest.raises(UserError, match="choose soft or exact"):
+    with pytest.raises(UserError, match="give soft or exact"):
         InfoMax(mask="hard")
 
 
