@@ -1,6 +1,7 @@
 """Wrong settings of every kind: each is refused in one sentence before anything is written."""
 
 import copy
+import functools
 import math
 import random
 
@@ -47,14 +48,17 @@ MAYBE = [None, 0, 1, -1, 2, "auto", "", [], {}, 1e-30, 1e30, 10**12, True, "32",
 EXCEPT = {"trainer.devices", "monitor.extractor", "protocol.extractor"}
 
 
+@functools.cache
 def cases():
-    """Settings and values that they cannot have, of all compositions."""
+    """All settings of all compositions."""
+    found = []
     for name, (config_name, words) in COMPOSITIONS.items():
         config = composed(words, config_name)
         plain = OmegaConf.to_container(config, resolve=True)
         for topic in topics(plain, COMMANDS[config_name]):
             if topic.value is not ABSENT and topic.name not in EXCEPT:
-                yield name, config_name, plain, topic
+                found.append((name, config_name, plain, topic))
+    return found
 
 
 def put(plain, name, value):
