@@ -1,5 +1,6 @@
 """From settings to objects: the one place where networks, losses and a method come together."""
 
+import inspect
 import math
 import os
 from typing import Any
@@ -12,7 +13,7 @@ from saddlepoint.datamodules.base import DataSpec
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.randomness import key_to_seed
-from saddlepoint.schema import settings_of
+from saddlepoint.schema import VARIADIC, settings_of
 
 
 def build_game(config: DictConfig, spec: DataSpec) -> Game:
@@ -41,6 +42,7 @@ def build_game(config: DictConfig, spec: DataSpec) -> Game:
     }
     taken = _asked(config.gan, parts)
     _refuse_useless(config, parts, taken)
+    _refuse_missing(config, taken)
     game = _made(config.gan)(**taken)
     _refuse_oversize(game, spec)
     return game
@@ -62,6 +64,17 @@ def _asked(node: DictConfig, known: dict[str, Any]) -> dict[str, Any]:
     """Of what is known, what a node's class asks for by name and the node itself does not say."""
     names = settings_of(get_object(node._target_))
     return {name: value for name, value in known.items() if name in names and name not in node}
+
+
+def _refuse_missing(config: DictConfig, taken: dict[str, Any]) -> None:
+    """Refuse a network= without one that the method plays with."""
+    for name, parameter in inspect.signature(get_object(config.gan._target_)).parameters.items():
+        is_needed = parameter.default is parameter.empty and parameter.kind not in VARIADIC
+        if is_needed and name not in taken and name not in config.gan:
+            raise UserError(
+                f"gan={config.method} plays with a {name}, which network= does not give: choose"
+                f" another network, or add +network.{name}._target_."
+            )
 
 
 def _refuse_oversize(game: Game, spec: DataSpec) -> None:
