@@ -9,24 +9,42 @@ refusals and suggestions all come from here.
 import difflib
 import functools
 import inspect
+import pkgutil
 import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from annotated_types import Ge, Gt, Le, Len, Lt
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
 from saddlepoint.errors import UserError
 
+#: The largest whole number that tensors and files hold.
+LARGEST = 2**63 - 1
+#: Images that some machine could hold at once.
+MOST_IMAGES = 2**20
+
+
+def _with_target(node: dict[str, Any]) -> dict[str, Any]:
+    if "_target_" not in node:
+        raise ValueError("no _target_")
+    return node
+
+
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
+Size = Annotated[int, Ge(1), Le(2**12)]  # what takes memory: channels, layers, ...
+Images = Annotated[int, Ge(1), Le(MOST_IMAGES)]  # in memory at once
+NumItems = Annotated[int, Ge(1), Le(2**26)]  # of a drawn data set
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
+Node = Annotated[dict[str, Any], AfterValidator(_with_target)]
+Nodes = dict[str, Node]
 
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 PLAIN = (int, float, str, bool, Path, types.NoneType)
@@ -37,6 +55,7 @@ WORDS = {
     bool: "true or false",
     Path: "a path",
     types.NoneType: "null",
+    Node: "a mapping with a _target_",
 }
 BOUNDS = {Ge: "at least {}", Gt: "more than {}", Le: "at most {}", Lt: "less than {}"}
 
@@ -49,16 +68,25 @@ class Setting:
         annotation: its type in plain values; None if it takes objects only.
         default: what it is if nobody says; `inspect.Parameter.empty` if somebody has to.
         meaning: in a sentence, from the docstring.
+        takes_objects: whether it may be what a node with a ``_target_`` makes.
     """
 
     annotation: Any
     default: Any
     meaning: str
+    takes_objects: bool = False
 
     def takes(self, value: Any) -> bool:
-        """Whether a plain value is of its type and in its range."""
-        if self.annotation is None:
+        """Whether a plain value, or the settings of an object, are of its type and in its range."""
+        nodes = value if isinstance(value, list) and value else [value]
+        if self.takes_objects and all(isinstance(n, Mapping) and "_target_" in n for n in nodes):
             return True
+        if self.annotation is Any:
+            return True
+        if self.annotation is None:
+            return isinstance(value, Mapping) or (value is None and self.default is None)
+        if isinstance(value, int) and abs(value) > LARGEST:
+            return False
         try:
             _adapter(self.annotation).validate_python(value)
         except ValidationError:
@@ -67,8 +95,10 @@ class Setting:
 
     @property
     def words(self) -> str:
-        """What it may be, in words; "" if it takes objects only."""
-        return "" if self.annotation is None else in_words(self.annotation)
+        """What it may be, in words."""
+        if self.annotation is None:
+            return WORDS[Node] + (" or null" if self.default is None else "")
+        return in_words(self.annotation)
 
 
 @functools.cache
@@ -80,13 +110,28 @@ def settings_of(target: Callable[..., Any]) -> dict[str, Setting]:
     found: dict[str, Setting] = {}
     for owner, function in _constructors(target):
         hints = typing.get_type_hints(function, include_extras=True)
-        meanings = meanings_in(inspect.getdoc(owner) or "")
+        meanings = _meanings(owner)
         for name, parameter in inspect.signature(function).parameters.items():
             if name != "self" and parameter.kind not in VARIADIC:
-                annotation = _plain(hints.get(name, Any))
-                setting = Setting(annotation, parameter.default, meanings.get(name, ""))
-                found.setdefault(name, setting)
+                hint = hints.get(name, Any)
+                setting = Setting(
+                    annotation=Any if hint is Any else _plain(hint),
+                    default=parameter.default,
+                    meaning=meanings.get(name, ""),
+                    takes_objects=_takes_objects(hint),
+                )
+                known = found.setdefault(name, setting)
+                # What a subclass passes on with another default means what its base says.
+                found[name] = replace(known, meaning=known.meaning or setting.meaning)
     return found
+
+
+def _meanings(owner: Any) -> dict[str, str]:
+    """What docstrings say; a dataclass is described by those of its bases too."""
+    described = (
+        owner.__mro__[::-1] if is_dataclass(owner) else [getattr(owner, "__init__", 0), owner]
+    )
+    return {k: v for one in described for k, v in meanings_in(inspect.getdoc(one) or "").items()}
 
 
 def takes_anything(target: Callable[..., Any]) -> bool:
@@ -114,15 +159,22 @@ def meanings_in(docstring: str) -> dict[str, str]:
     for section in re.findall(
         r"^(?:Args|Attributes):\n((?:    .*\n?|\n)*)", docstring, re.MULTILINE
     ):
-        for name, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
+        for name, text in re.findall(
+            r"^    (\w+)(?: \([^)\n]*\))?: (.*(?:\n {6,}.*)*)", section, re.MULTILINE
+        ):
             meanings[name] = " ".join(text.split())
     return meanings
 
 
 def in_words(annotation: Any) -> str:
     """What values a type has: "a whole number of at least 1", "one of sum, mean, flatten"."""
+    if annotation in WORDS:
+        return WORDS[annotation]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
+        lengths = [bound.min_length for bound in arguments[1:] if isinstance(bound, Len)]
+        if lengths:
+            return in_words(arguments[0]).replace("a list", f"a list of {lengths[0]}", 1)
         bounds = [
             text.format(getattr(bound, kind.__name__.lower()))
             for bound in arguments[1:]
@@ -131,7 +183,7 @@ def in_words(annotation: Any) -> str:
         ]
         return f"{in_words(arguments[0])} of {' and '.join(bounds)}"
     if origin is Literal:
-        return ", ".join(dict.fromkeys(map(str, arguments)))
+        return " or ".join(dict.fromkeys("''" if a == "" else str(a) for a in arguments))
     if _is_union(origin):
         return " or ".join(dict.fromkeys(in_words(part) for part in arguments))
     if origin is not None and issubclass(origin, Mapping):
@@ -139,37 +191,82 @@ def in_words(annotation: Any) -> str:
     if origin is not None and issubclass(origin, Sequence | set):
         inner = [part for part in arguments if part is not Ellipsis]
         return f"a list, each {in_words(inner[0])}" if inner else "a list"
-    return WORDS.get(annotation, "a value")
+    return "a value"
 
 
-def problems(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def problems(config: Mapping[str, Any], prefix: str = "", owner: Any = None) -> Iterator[str]:
     """Sentences on what is wrong with settings, each with the setting's dotted name.
 
     Args:
         config: plain values; nodes with a ``_target_`` are held against what it takes.
         prefix: dotted name of the node, with a dot at its end.
+        owner: what takes these settings, where no ``_target_`` says so.
     """
-    from hydra.utils import get_object
-
-    target = get_object(config["_target_"]) if "_target_" in config else None
+    target = owner
+    if "_target_" in config:
+        target = target_of(config["_target_"])
+        if target is None:
+            yield f"{prefix}_target_={config['_target_']} is nothing that can be imported."
+            return
     known = settings_of(target) if target is not None else {}
     for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from problems(value, f"{prefix}{name}.")
-        elif known and not name.startswith("_"):
-            if name not in known and not takes_anything(target):
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean '{prefix}{near[0]}'?" if near else "."
-                yield f"'{prefix}{name}' is no setting of {config['_target_']}{hint}"
-            elif name in known:
-                yield from refusal(f"{prefix}{name}", known[name], value)
+        if target is None or name.startswith("_"):
+            continue
+        if name in known:
+            yield from refusal(f"{prefix}{name}", known[name], value)
+        elif not takes_anything(target):
+            near = nearest(name, list(known))
+            hint = f"; did you mean '{prefix}{near}'?" if near else "."
+            yield f"'{prefix}{name}' is no setting of {config.get('_target_', 'this')}{hint}"
+    for name, value in config.items():
+        yield from _problems_below(value, f"{prefix}{name}")
+
+
+def _problems_below(value: Any, name: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from problems(value, f"{name}.")
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _problems_below(part, f"{name}[{number}]")
+
+
+def target_of(name: Any) -> Callable[..., Any] | None:
+    """What a ``_target_`` names; None if nothing."""
+    try:
+        found = pkgutil.resolve_name(name)
+    except Exception:  # whatever an import of someone else's package raises
+        return None
+    return found if callable(found) else None
+
+
+def nearest(name: str, names: Sequence[str], cutoff: float = 0.7) -> str | None:
+    """The name that was meant, if one is near."""
+    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=cutoff)), None)
 
 
 def refusal(name: str, setting: Setting, value: Any) -> Iterator[str]:
     """The sentence on a value that a setting does not take; none if it takes it."""
-    if not setting.takes(value):
+    if isinstance(value, Mapping) and (of_each := _values_of(setting.annotation)) is not None:
+        # The part that is wrong is named, not the mapping that it is in.
+        for key, part in value.items():
+            yield from refusal(f"{name}.{key}", Setting(of_each, None, ""), part)
+    elif not setting.takes(value):
         about = f" ({setting.meaning.rstrip('.')})" if setting.meaning else ""
-        yield f"{name}={value} is not to be had: give {setting.words}{about}."
+        range_ = setting.words
+        if isinstance(value, int) and abs(value) > LARGEST:
+            range_ += f", below {float(LARGEST):.1g}"
+        yield f"{name}={written(value)} is not to be had: give {range_}{about}."
+
+
+def written(value: Any) -> str:
+    """A value as it is written on the command line, cut where it is long."""
+    text = {None: "null", True: "true", False: "false"}.get(value) if _is_flag(value) else None
+    text = " ".join(repr(value).split()) if text is None and value == "" else text or str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_flag(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
 
 
 def checked(constructor: Callable[..., None]) -> Callable[..., None]:
@@ -192,6 +289,17 @@ def checked(constructor: Callable[..., None]) -> Callable[..., None]:
     return checking
 
 
+def check_fields(settings: Any) -> None:
+    """Let a dataclass refuse values that its fields' annotations do not allow.
+
+    Raises:
+        UserError: on the first.
+    """
+    for name, setting in settings_of(type(settings)).items():
+        for sentence in refusal(name, setting, getattr(settings, name)):
+            raise UserError(sentence)
+
+
 def check(config: Mapping[str, Any]) -> None:
     """Refuse settings of which any is wrong.
 
@@ -209,6 +317,8 @@ def _adapter(annotation: Any) -> TypeAdapter:
 def _plain(annotation: Any) -> Any:
     """The part of a type that settings can write: without classes and functions; None if none."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation == Node:
+        return annotation
     if origin is Annotated:
         return None if _plain(arguments[0]) is None else annotation
     if origin is Literal or annotation in PLAIN:
@@ -216,10 +326,34 @@ def _plain(annotation: Any) -> Any:
     if _is_union(origin):
         parts = [part for part in map(_plain, arguments) if part is not None]
         return typing.Union[tuple(parts)] if parts and parts != [types.NoneType] else None  # noqa: UP007
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        inner = _plain(arguments[1]) if origin is dict else None
+        return dict[str, Any if inner is None else inner]
     if isinstance(origin, type) and issubclass(origin, Sequence):
         inner = [_plain(part) for part in arguments if part is not Ellipsis]
-        return None if None in inner else Sequence[inner[0]] if inner else None
+        if None in inner or not inner:
+            return None
+        if origin is tuple and Ellipsis not in arguments:
+            return Annotated[Sequence[inner[0]], Len(len(inner), len(inner))]
+        return Sequence[inner[0]]
     return None
+
+
+def _values_of(annotation: Any) -> Any:
+    """What the values of a mapping have to be; None if it is no mapping, or holds anything."""
+    is_union = _is_union(typing.get_origin(annotation))
+    for part in typing.get_args(annotation) if is_union else [annotation]:
+        if typing.get_origin(part) is dict and typing.get_args(part)[1] is not Any:
+            return typing.get_args(part)[1]
+    return None
+
+
+def _takes_objects(annotation: Any) -> bool:
+    """Whether a type has a part that settings cannot write."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if _is_union(origin):
+        return any(map(_takes_objects, arguments))
+    return annotation is Any or (origin is not Literal and _plain(annotation) is None)
 
 
 def _is_union(origin: Any) -> bool:

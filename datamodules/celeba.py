@@ -1,7 +1,7 @@
 """CelebA (Z. Liu, P. Luo, X. Wang, X. Tang, ICCV 2015): 202,599 faces with 40 attributes."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torchvision import datasets
@@ -13,7 +13,7 @@ from saddlepoint.datamodules.download import explain_unreadable
 from saddlepoint.datamodules.fields import Attributes, Points
 from saddlepoint.datamodules.image_files import ImageFiles
 from saddlepoint.datamodules.source import Source
-from saddlepoint.errors import UserError
+from saddlepoint.schema import Size, checked
 
 SIZE = (178, 218)  # width and height of the aligned images
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
@@ -32,13 +32,17 @@ class CelebA(DataModule):
         settings: of `DataModule`.
     """
 
+    @checked
     def __init__(
-        self, root: str | Path, *, resolution: int = 64, split: str = "all", **settings: Any
+        self,
+        root: str | Path,
+        *,
+        resolution: Size = 64,
+        split: Literal["all", "train", "valid", "test"] = "all",
+        **settings: Any,
     ) -> None:
         super().__init__(f"celeba{resolution}", **settings)
         self.root = Path(root).expanduser()
-        if split not in ("all", "train", "valid", "test"):
-            raise UserError(f"datamodule.split is {split!r}: celeba has all, train, valid and test")
         self.split = split
         self.decoder = Decoder(resolution=resolution, channels=3, crop=178, filter="bilinear")
 

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 (A. Krizhevsky, 2009): 50,000 colour images of 32x32 for training."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torchvision import datasets
@@ -10,7 +10,7 @@ from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.download import explain_unreadable
 from saddlepoint.datamodules.fields import Image, Label
 from saddlepoint.datamodules.source import Source
-from saddlepoint.errors import UserError
+from saddlepoint.schema import checked
 
 
 class CIFAR10(DataModule):
@@ -25,11 +25,12 @@ class CIFAR10(DataModule):
     dataset: ClassVar = datasets.CIFAR10
     dataset_name: ClassVar[str] = "cifar10"
 
-    def __init__(self, root: str | Path, *, split: str = "train", **settings: Any) -> None:
+    @checked
+    def __init__(
+        self, root: str | Path, *, split: Literal["train", "test"] = "train", **settings: Any
+    ) -> None:
         super().__init__(self.dataset_name, **settings)
         self.root = Path(root).expanduser()
-        if split not in ("train", "test"):
-            raise UserError(f"datamodule.split is {split!r}: {self.name} has train and test")
         self.split = split
 
     def load(self) -> Source:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -12,6 +12,7 @@ from saddlepoint.datamodules.decode import Decoder
 from saddlepoint.datamodules.image_files import ImageFiles
 from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
+from saddlepoint.schema import Size, checked
 
 
 class Folder(DataModule):
@@ -30,20 +31,19 @@ class Folder(DataModule):
         settings: of `DataModule`.
     """
 
+    @checked
     def __init__(
         self,
         path: str | Path | None,
         *,
         name: str | None = None,
-        resolution: int | None = None,
-        channels: int | None = None,
+        resolution: Size | None = None,
+        channels: Literal[1, 3] | None = None,
         exclude: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         self.path = None if path is None else Path(path).expanduser()
         super().__init__(name or (self.path.stem if self.path else "folder"), **settings)
-        if channels not in (None, 1, 3):
-            raise UserError(f"datamodule.channels is {channels}: an image has 1 (grey) or 3 (RGB)")
         self.exclude = tuple(exclude)
         self.decoder = Decoder(resolution=resolution, channels=channels)
 

@@ -2,7 +2,7 @@
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from saddlepoint.datamodules.fields import Image, Label
 from saddlepoint.datamodules.image_files import ImageFiles
 from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
+from saddlepoint.schema import checked
 
 CLASSES = 1000
 
@@ -33,11 +34,12 @@ class ImageNet32(DataModule):
         settings: of `DataModule`.
     """
 
-    def __init__(self, root: str | Path, *, split: str = "train", **settings: Any) -> None:
+    @checked
+    def __init__(
+        self, root: str | Path, *, split: Literal["train", "val"] = "train", **settings: Any
+    ) -> None:
         super().__init__("imagenet32", **settings)
         self.root = Path(root).expanduser()
-        if split not in ("train", "val"):
-            raise UserError(f"datamodule.split is {split!r}: imagenet32 has train and val")
         self.split = split
 
     def load(self) -> Source:

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from saddlepoint.datamodules.download import command
 from saddlepoint.datamodules.encoded import EncodedImages
 from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
+from saddlepoint.schema import Size, checked
 
 
 class LSUNBedroom(DataModule):
@@ -25,13 +26,17 @@ class LSUNBedroom(DataModule):
         settings: of `DataModule`.
     """
 
+    @checked
     def __init__(
-        self, root: str | Path, *, split: str = "train", resolution: int = 128, **settings: Any
+        self,
+        root: str | Path,
+        *,
+        split: Literal["train", "val"] = "train",
+        resolution: Size = 128,
+        **settings: Any,
     ) -> None:
         super().__init__("lsun_bedroom", **settings)
         self.root = Path(root).expanduser()
-        if split not in ("train", "val"):
-            raise UserError(f"datamodule.split is {split!r}: lsun_bedroom has train and val")
         self.path = self.root / f"bedroom_{split}_lmdb"
         self.decoder = Decoder(resolution=resolution, channels=3, crop=256, filter="bilinear")
 

@@ -10,6 +10,7 @@ from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.fields import Field, Label
 from saddlepoint.datamodules.source import Source
 from saddlepoint.errors import UserError
+from saddlepoint.schema import checked
 
 
 class Joined(DataModule):
@@ -77,6 +78,7 @@ class Relabelled(Joined):
         names: of the classes.
     """
 
+    @checked
     def __init__(
         self, of: DataModule, file: str | Path | None, *, names: Sequence[str] | None = None
     ) -> None:

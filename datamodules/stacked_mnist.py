@@ -1,7 +1,7 @@
 """Stacked MNIST (L. Metz et al., ICLR 2017): three digits in three channels, 1,000 modes."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.nn.functional import pad
@@ -11,8 +11,8 @@ from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.download import explain_unreadable
 from saddlepoint.datamodules.fields import Image, Label
 from saddlepoint.datamodules.source import Source
-from saddlepoint.errors import UserError
 from saddlepoint.randomness import keyed_generator
+from saddlepoint.schema import Natural, NumItems, checked
 
 
 class StackedMNIST(DataModule):
@@ -28,19 +28,18 @@ class StackedMNIST(DataModule):
         settings: of `DataModule`.
     """
 
+    @checked
     def __init__(
         self,
         root: str | Path,
         *,
-        resolution: int = 28,
-        num_items: int = 128_000,
-        data_seed: int = 0,
+        resolution: Literal[28, 32] = 28,
+        num_items: NumItems = 128_000,
+        data_seed: Natural = 0,
         **settings: Any,
     ) -> None:
         super().__init__("stacked_mnist", **settings)
         self.root = Path(root).expanduser()
-        if resolution not in (28, 32):
-            raise UserError(f"datamodule.resolution is {resolution}: stacked_mnist has 28 and 32")
         self.resolution = resolution
         self.num_items = num_items
         self.data_seed = data_seed

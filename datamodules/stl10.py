@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from saddlepoint.datamodules.download import explain_unreadable
 from saddlepoint.datamodules.encoded import EncodedImages
 from saddlepoint.datamodules.fields import Label
 from saddlepoint.datamodules.source import Source
-from saddlepoint.errors import UserError
+from saddlepoint.schema import Size, checked
 
 BYTES_PER_IMAGE = 3 * 96 * 96
 
@@ -31,18 +31,17 @@ class STL10(DataModule):
         settings: of `DataModule`.
     """
 
+    @checked
     def __init__(
         self,
         root: str | Path,
         *,
-        split: str = "unlabeled",
-        resolution: int = 48,
+        split: Literal["unlabeled", "train", "test"] = "unlabeled",
+        resolution: Size = 48,
         **settings: Any,
     ) -> None:
         super().__init__("stl10", **settings)
         self.root = Path(root).expanduser()
-        if split not in ("unlabeled", "train", "test"):
-            raise UserError(f"datamodule.split is {split!r}: stl10 has unlabeled, train and test")
         self.split = split
         self.decoder = Decoder(resolution=resolution, channels=3, filter="bilinear")
 

@@ -14,6 +14,7 @@ from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.fields import Label, Vector
 from saddlepoint.datamodules.source import Source
 from saddlepoint.randomness import keyed_generator
+from saddlepoint.schema import Natural, NotNegative, NumItems, checked
 
 
 class Points(DataModule):
@@ -30,8 +31,14 @@ class Points(DataModule):
     protocol = "points"
     extractor = "raw"
 
+    @checked
     def __init__(
-        self, *, num_items: int = 100_000, std: float, data_seed: int = 0, **settings: Any
+        self,
+        *,
+        num_items: NumItems = 100_000,
+        std: NotNegative,
+        data_seed: Natural = 0,
+        **settings: Any,
     ) -> None:
         super().__init__(self.dataset_name, **settings)
         self.num_items = num_items
@@ -91,7 +98,8 @@ class Gaussians8(Gaussians):
 
     dataset_name: ClassVar[str] = "gaussians8"
 
-    def __init__(self, *, std: float = 0.02, **settings: Any) -> None:
+    @checked
+    def __init__(self, *, std: NotNegative = 0.02, **settings: Any) -> None:
         super().__init__(std=std, **settings)
 
     def centres(self) -> Tensor:
@@ -105,7 +113,8 @@ class Gaussians25(Gaussians):
 
     dataset_name: ClassVar[str] = "gaussians25"
 
-    def __init__(self, *, std: float = 0.05, **settings: Any) -> None:
+    @checked
+    def __init__(self, *, std: NotNegative = 0.05, **settings: Any) -> None:
         super().__init__(std=std, **settings)
 
     def centres(self) -> Tensor:
@@ -119,7 +128,8 @@ class SwissRoll(Points):
 
     dataset_name: ClassVar[str] = "swiss_roll"
 
-    def __init__(self, *, std: float = 0.25, **settings: Any) -> None:
+    @checked
+    def __init__(self, *, std: NotNegative = 0.25, **settings: Any) -> None:
         super().__init__(std=std, **settings)
 
     @property

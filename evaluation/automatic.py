@@ -10,6 +10,7 @@ from saddlepoint.evaluation.fakes import Fakes
 from saddlepoint.evaluation.named import settings_of
 from saddlepoint.evaluation.ranks import from_first_rank
 from saddlepoint.extractors.named import why_not_at_hand
+from saddlepoint.schema import checked
 
 
 class AutomaticScores:
@@ -19,6 +20,7 @@ class AutomaticScores:
         cache_dir: for what is known of real images and takes long to compute.
     """
 
+    @checked
     def __init__(self, cache_dir: str | Path | None = None) -> None:
         self.cache_dir = cache_dir
 

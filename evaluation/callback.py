@@ -18,6 +18,7 @@ from saddlepoint.evaluation.fakes import GeneratorFakes
 from saddlepoint.records.origin import origin
 from saddlepoint.records.reading import read_records
 from saddlepoint.records.record import FILE_NAME, append_record, make_record
+from saddlepoint.schema import Count, checked
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,11 @@ class ScoreCallback(pl.Callback):
         notes: what a user should know about the choice of scores.
     """
 
+    @checked
     def __init__(
         self,
         evaluator: Any,
-        every: int | None,
+        every: Count | None,
         folder: str | Path,
         run: dict[str, Any] | None = None,
         seconds_before: float = 0.0,

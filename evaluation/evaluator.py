@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from saddlepoint.errors import UserError
@@ -22,6 +23,7 @@ from saddlepoint.evaluation.real_side import RealSide
 from saddlepoint.evaluation.scores import Evaluation, Scores
 from saddlepoint.extractors.extractor import Extractor
 from saddlepoint.extractors.named import extractor_named
+from saddlepoint.schema import Count, Images, Natural, checked
 
 
 class ConstantImagesError(UserError):
@@ -52,30 +54,26 @@ class Evaluator:
         note: what a user should know about the choice of this protocol, in one line.
     """
 
+    @checked
     def __init__(
         self,
         extractor: Extractor | str | None,
         scores: Mapping[str, Any],
         *,
         extractors: Mapping[str, Extractor | str] | None = None,
-        num_real: int | None = None,
-        num_fake: int | None = 10_000,
-        seeds: Sequence[int] = (0,),
-        stretch: str = "",
-        jpeg: int | None = None,
-        batch_norm: str = "eval",
+        num_real: Count | None = None,
+        num_fake: Count | None = 10_000,
+        seeds: Sequence[Natural] = (0,),
+        stretch: Literal["", "set"] = "",
+        jpeg: Annotated[int, Ge(1), Le(100)] | None = None,
+        batch_norm: Literal["eval", "batch"] = "eval",
         name: str | None = None,
-        batch_size: int = 64,
+        batch_size: Images = 64,
         weights: str | None = None,
         download: bool = True,
         cache_dir: str | Path | None = None,
         note: str | None = None,
     ) -> None:
-        choices = {"stretch": (stretch, ("", "set")), "batch_norm": (batch_norm, ("eval", "batch"))}
-        for option, (value, possible) in choices.items():
-            if value not in possible:
-                known = ", ".join(repr(choice) for choice in possible)
-                raise UserError(f"{option}={value!r} is no choice: choose of {known}.")
         if not seeds or not scores:
             raise UserError("A protocol needs at least one score and one seed: name them.")
         metrics = metrics_of(scores)
@@ -363,6 +361,7 @@ class NoScores:
         note: why, in one line.
     """
 
+    @checked
     def __init__(self, note: str | None = None) -> None:
         self.note = note
 

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from saddlepoint.datamodules.base import DataModule
@@ -20,6 +21,7 @@ from saddlepoint.extractors.small_resnet import Outputs
 from saddlepoint.extractors.trained_classifier import build_classifier
 from saddlepoint.gans.precision import has_fast_bfloat16
 from saddlepoint.randomness import key_to_seed, keyed_generator
+from saddlepoint.schema import Count, Images, Natural, NotNegative, Positive, Size, check_fields
 
 #: Told what is going on: a description, how much is done, and how much there is to do.
 Progress = Callable[[str, int, int], None]
@@ -50,24 +52,18 @@ class TrainingOptions:
         UserError: one is out of its range.
     """
 
-    seed: int = 0
-    epochs: int | None = None
-    batch_size: int = 128
-    learning_rate: float = 5e-3
-    weight_decay: float = 5e-2
-    width: int = 16
-    held_out: float = 0.1
+    seed: Natural = 0
+    epochs: Count | None = None
+    batch_size: Images = 128
+    learning_rate: Positive = 5e-3
+    weight_decay: NotNegative = 5e-2
+    width: Size = 16
+    held_out: Annotated[float, Ge(0), Lt(0.5)] = 0.1
     flip: bool | None = None
-    shift: float = 0.125
+    shift: Annotated[float, Ge(0), Lt(0.5)] = 0.125
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "width", "learning_rate"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise UserError(f"{name}={value} trains nothing: give more than 0.")
-        for name in ("held_out", "shift"):
-            if not 0 <= getattr(self, name) < 0.5:
-                raise UserError(f"{name}={getattr(self, name)}: give a share from 0 to 0.5.")
+        check_fields(self)
 
 
 class Lesson:

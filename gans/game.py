@@ -8,11 +8,10 @@ the networks that sampling uses, counters, losses to log, and the state a run re
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
-from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from saddlepoint.gans.distributed import average_gradients
@@ -24,10 +23,7 @@ from saddlepoint.items import Items
 from saddlepoint.losses.schedule import Schedule, schedule_named
 from saddlepoint.losses.term import Step
 from saddlepoint.randomness import Draws, key_to_seed
-from saddlepoint.schema import Count, NotNegative, checked
-
-#: Images of an update that some machine could hold.
-MOST_IMAGES = 2**20
+from saddlepoint.schema import Count, Images, Natural, NotNegative, checked
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -97,8 +93,8 @@ class Game(pl.LightningModule):
         task: Task,
         *,
         iterations: Count = 100_000,
-        batch_size: Annotated[int, Ge(1), Le(MOST_IMAGES)] = 64,
-        seed: int = 0,
+        batch_size: Images = 64,
+        seed: Natural = 0,
         lr_schedule: Literal["constant", "linear"] | Schedule = "linear",
         beta2_schedule: Schedule | None = None,
         ema_half_life_kimg: NotNegative | Schedule = 0.0,

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
@@ -16,7 +17,7 @@ from saddlepoint.gans.tasks import FromLatents
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss, Hinge
 from saddlepoint.losses.term import Step, Term, Terms
-from saddlepoint.schema import Count, checked
+from saddlepoint.schema import checked
 
 ADAM = partial(torch.optim.Adam, lr=2e-4, betas=(0.0, 0.9), fused=True)
 
@@ -54,7 +55,7 @@ class GAN(Game):
         latent_prior: Literal["normal", "uniform"] = "normal",
         adversarial: AdversarialLoss | None = None,
         terms: Mapping[str, Term] | None = None,
-        n_dis: Count = 5,
+        n_dis: Annotated[int, Ge(1), Le(1000)] = 5,
         discriminator_optimizer: MakeOptimizer = ADAM,
         generator_optimizer: MakeOptimizer = ADAM,
         joint_views: bool = True,

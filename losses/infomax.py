@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.losses.term import Step, Term
-from saddlepoint.schema import Count, checked
+from saddlepoint.schema import Size, checked
 
 #: What stands in for the score of an image's other positions, which are no negatives.
 MASKS = {"soft": -10.0, "exact": -torch.inf}
@@ -93,7 +93,7 @@ class InfoMax(Term):
         self,
         discriminator_weight: float = 0.2,
         generator_weight: float = 0.2,
-        projection: Count = 1024,
+        projection: Size = 1024,
         mask: Literal["soft", "exact"] = "soft",
         gather_negatives: bool = False,
     ) -> None:

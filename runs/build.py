@@ -1,5 +1,8 @@
 """From settings to objects: the one place where networks, losses and a method come together."""
 
+import inspect
+import math
+import os
 from typing import Any
 
 import torch
@@ -10,7 +13,7 @@ from saddlepoint.datamodules.base import DataSpec
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.randomness import key_to_seed
-from saddlepoint.schema import settings_of
+from saddlepoint.schema import VARIADIC, settings_of
 
 
 def build_game(config: DictConfig, spec: DataSpec) -> Game:
@@ -39,8 +42,9 @@ def build_game(config: DictConfig, spec: DataSpec) -> Game:
     }
     taken = _asked(config.gan, parts)
     _refuse_useless(config, parts, taken)
+    _refuse_missing(config, taken)
     game = _made(config.gan)(**taken)
-    _try_optimizers(game)
+    _refuse_oversize(game, spec)
     return game
 
 
@@ -62,16 +66,28 @@ def _asked(node: DictConfig, known: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in known.items() if name in names and name not in node}
 
 
-def _try_optimizers(game: Game) -> None:
-    """Let each player's optimiser refuse its settings now, and not when training starts."""
-    for player in game.players():
-        try:
-            player.optimizer([torch.nn.Parameter(torch.zeros(1))])
-        except (ValueError, TypeError, RuntimeError) as error:
+def _refuse_missing(config: DictConfig, taken: dict[str, Any]) -> None:
+    """Refuse a network= without one that the method plays with."""
+    for name, parameter in inspect.signature(get_object(config.gan._target_)).parameters.items():
+        is_needed = parameter.default is parameter.empty and parameter.kind not in VARIADIC
+        if is_needed and name not in taken and name not in config.gan:
             raise UserError(
-                f"The optimiser of the player {player.name} refuses its settings ({error}): correct"
-                f" gan.{player.name}_optimizer."
-            ) from error
+                f"gan={config.method} plays with a {name}, which network= does not give: choose"
+                f" another network, or add +network.{name}._target_."
+            )
+
+
+def _refuse_oversize(game: Game, spec: DataSpec) -> None:
+    """Refuse iterations whose real items this machine cannot hold."""
+    images = game.batches_per_iteration * game.batch_size
+    needed = images * math.prod(spec.shape) * 4  # bytes, in float32
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise UserError(
+            f"An iteration sees {images:,} real items, which take {needed / 2**30:,.0f} GiB, and"
+            f" this machine has {there / 2**30:,.0f}: lower batch_size, or the updates per"
+            " iteration."
+        )
 
 
 def _refuse_useless(config: DictConfig, parts: dict[str, Any], taken: dict[str, Any]) -> None:

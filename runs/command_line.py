@@ -1,16 +1,17 @@
 """From the shell to a command and back: one sentence and exit code 2 for what a user can mend."""
 
 import contextlib
-import difflib
 import errno
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
@@ -28,7 +29,26 @@ def run(main: Callable[[], Any]) -> None:
     """Run a Hydra main function whose settings may be misspelt."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises instead of exiting itself.
     with mistakes():
+        if topics := help_topics(sys.argv[1:]):
+            from saddlepoint.runs.help import explain
+
+            explain(_config_name(), *topics)
+            return
         main()
+
+
+def help_topics(words: list[str]) -> tuple[list[str], list[str]] | None:
+    """Settings that ``--help`` is asked about, and the other words; None for a plain ``--help``."""
+    if not {"--help", "-h"} & set(words):
+        return None
+    topics = [word for word in words if "=" not in word and word[0] not in "-+~"]
+    others = [word for word in words if word not in topics and not word.startswith("-")]
+    return (topics, others) if topics else None
+
+
+def _config_name() -> str:
+    script = Path(sys.argv[0]).stem
+    return script if (CONF / f"{script}.yaml").exists() else "train"
 
 
 @contextlib.contextmanager
@@ -62,6 +82,8 @@ def user_sentence(error: BaseException) -> str | None:
         if isinstance(link, OSError) and link.errno == errno.ENOSPC:
             where = link.filename or "while writing"
             return f"The disk is full ({where}): free some space and resume."
+        if isinstance(link, MemoryError | torch.OutOfMemoryError):
+            return "The memory is not enough: lower batch_size, or the widths of the networks."
     for link in chain:
         if isinstance(link, MisconfigurationException):
             return f"The trainer cannot start: {' '.join(str(link).split())}"
@@ -73,24 +95,45 @@ def user_sentence(error: BaseException) -> str | None:
 
 def _config_sentence(message: str) -> str:
     """Name what is misspelt and the nearest right spelling, from a message of Hydra."""
-    if choice := re.search(r"Could not find '([\w/]+)/([^'/]+)'", message):
+    if choice := re.search(r"Could not (?:find|load) '([\w/]+)/([^'/]+)'", message):
         group, name = choice.groups()
         options = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         return (
-            f"'{name}' is no choice of {group}{_nearest(name, options)}"
+            f"'{name}' is no choice of {group}"
+            f"{did_you_mean(get_close_matches(name, options, n=1)).rstrip('.')}"
             f" (choices: {', '.join(options)})."
         )
     if key := re.search(r"Could not override '([^']+)'", message):
         name = key.group(1).split("@")[0]
-        script = Path(sys.argv[0]).stem
-        config = script if (CONF / f"{script}.yaml").exists() else "train"
-        return f"'{name}' is no setting{_nearest(name, known_settings(config))}."
+        near = nearest_settings(name, known_settings(_config_name()))
+        return f"'{name}' is no setting{did_you_mean(near)}"
     return f"The settings do not fit together: {' '.join(message.split())}"
 
 
-def _nearest(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-    return f"; did you mean '{near[0]}'?" if near else ""
+def did_you_mean(names: list[str]) -> str:
+    """The end of a sentence on a name that is none."""
+    alternatives = " or ".join(f"'{name}'" for name in names)
+    return f"; did you mean {alternatives}?" if names else "."
+
+
+def nearest_settings(name: str, names: list[str]) -> list[str]:
+    """Settings that were meant by a name that is none; none where nothing is near.
+
+    What counts is the last part: ``lr``, and ``learning_rate`` by its initials, are the learning
+    rates of all optimisers.
+    """
+    last = name.split(".")[-1]
+    initials = "".join(word[0] for word in last.split("_") if word) if "_" in last else None
+    for wanted in (last, initials):
+        same = [known for known in names if "." in known and known.split(".")[-1] == wanted]
+        # Those of the group that was named, if any, and of those that a run mentions last.
+        group = [known for known in same if known.split(".")[0] == name.split(".")[0]]
+        if same:
+            return sorted(group or same, key=lambda known: ("generator" not in known, known))[:3]
+    if near := get_close_matches(name, names, n=1, cutoff=0.75):
+        return near
+    parts = {known.split(".")[-1]: known for known in reversed(names)}
+    return [parts[part] for part in get_close_matches(last, parts, n=1, cutoff=0.8)]
 
 
 def known_settings(config_name: str = "train") -> list[str]:

@@ -9,7 +9,7 @@ import hydra
 import torch
 from hydra import compose
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich import box
 from rich.table import Table
 
@@ -22,6 +22,7 @@ from saddlepoint.records.origin import UNKNOWN_ORIGIN
 from saddlepoint.records.record import FILE_NAME, append_record, make_record
 from saddlepoint.runs import command_line
 from saddlepoint.runs.progress import output, progress
+from saddlepoint.runs.settings import check_settings
 from saddlepoint.runs.trained_run import TrainedRun
 
 
@@ -103,6 +104,7 @@ def evaluate(config: DictConfig) -> Scores:
     Raises:
         UserError: nothing to score, or a score that cannot be had.
     """
+    check_settings(OmegaConf.merge(config, {"data_dir": config.data_dir or "data"}), "evaluate")
     if (config.run is None) == (config.images is None):
         raise UserError("Say what to score: run=<run folder>, or images=<folder or zip>.")
     device = _device(config.device)
@@ -127,6 +129,8 @@ def _has_scores(settings: DictConfig) -> bool:
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device=cuda is not to be had on this machine: leave device= out.")
     return torch.device(name)
 
 

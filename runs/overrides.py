@@ -14,8 +14,34 @@ def typed_overrides() -> list[str]:
 
 
 def merge(stored: list[str], given: list[str]) -> list[str]:
-    """One override for each key; a given one replaces the stored."""
-    return list({_key(word): word for word in [*stored, *given]}.values())
+    """What was typed, and on top of it what is typed now: for each key the value given last.
+
+    A key that was deleted and added anew (``~a +a=1``) keeps both words, in their order.
+    """
+    words = dict.fromkeys(map(_key, [*stored, *given]))
+    for key in words:
+        old, new = ([word for word in line if _key(word) == key] for line in (stored, given))
+        words[key] = _replaced(old, new) if old and new else [*_typed_last(old or new)]
+    return [word for line in words.values() for word in line]
+
+
+def _replaced(old: list[str], new: list[str]) -> list[str]:
+    """The words of one key when words of the same key come on top."""
+    deletions = [word for word in old if word.startswith("~")]
+    added = next((word[: len(word) - len(word.lstrip("+"))] for word in old if word[0] == "+"), "")
+    new = _typed_last(new)
+    if new[0].startswith("~"):
+        # What no file has cannot be deleted: it is just no longer added.
+        return new if deletions or not added else new[1:]
+    if new[0].startswith("+"):
+        return [*deletions[:1], *new]
+    return [*deletions[:1], added + new[0]] if added else new
+
+
+def _typed_last(line: list[str]) -> list[str]:
+    """The words that count: the last value, and the deletion that comes before it."""
+    deletion = [word for word in line[:-1] if word.startswith("~")][:1]
+    return [*deletion, line[-1]]
 
 
 def _key(word: str) -> str:

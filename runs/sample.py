@@ -5,11 +5,11 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from saddlepoint.errors import UserError
 from saddlepoint.runs import command_line
 from saddlepoint.runs.panels import PANELS
 from saddlepoint.runs.panels.panel import Subject
 from saddlepoint.runs.pictures import save
+from saddlepoint.runs.settings import check_settings
 from saddlepoint.runs.trained_run import TrainedRun
 
 
@@ -17,10 +17,9 @@ def sample(config: DictConfig) -> Path:
     """Write one picture, print what it comes with, and return where it lies.
 
     Raises:
-        UserError: no such picture or run, or the run cannot make it.
+        UserError: a wrong setting, no such run, or the run cannot make it.
     """
-    if config.what not in PANELS:
-        raise UserError(f"what={config.what} is no picture: choose one of {', '.join(PANELS)}.")
+    check_settings(config, "sample")
     run = TrainedRun.find(config.run, config.output_dir)
     panel = PANELS[config.what](Subject(run, config))
     output = Path(config.output) if config.output else run.folder / f"{config.what}.png"

@@ -12,7 +12,7 @@ from pathlib import Path
 import hydra
 import pytorch_lightning as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from saddlepoint.datamodules.base import DataModule
@@ -29,6 +29,7 @@ from saddlepoint.runs.loggers import finish
 from saddlepoint.runs.overrides import typed_overrides
 from saddlepoint.runs.progress import output
 from saddlepoint.runs.resume import resume
+from saddlepoint.runs.settings import check_settings, check_terms
 from saddlepoint.runs.stages import FOLDER, after_stages
 from saddlepoint.runs.trained_run import TrainedRun
 from saddlepoint.runs.trainer import build_callbacks, build_loggers, build_trainer
@@ -50,10 +51,12 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     """
     _quiet_lightning()
     console = output()
-    config, overrides, left = resume(config, overrides)
-
     # Whatever can be wrong with settings and data is found before the run's folder is made.
-    _check(config)
+    check_settings(_known_before(config), "train")
+    config, overrides, left = resume(config, overrides)
+    if left is not None:
+        check_settings(config, "train")
+    check_terms(config, overrides)
     data = instantiate(config.datamodule, _convert_="all")
     say = rank_zero_only(partial(console.print, soft_wrap=True))
     data = after_stages(config.stages, data, Path(config.output_dir) / FOLDER, say)
@@ -98,10 +101,11 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     return _objective(trainer, game)
 
 
-def _check(config: DictConfig) -> None:
-    for key in ("iterations", "batch_size", "sample_every", "score_every", "checkpoint_every"):
-        if config[key] < 1:
-            raise UserError(f"{key}={config[key]} makes no run: give a number of at least 1.")
+def _known_before(config: DictConfig) -> DictConfig:
+    """What means something before a run is found that the other settings come on top of."""
+    if config.ckpt is None:
+        return config
+    return OmegaConf.masked_copy(config, ["ckpt", "output_dir", "allow_changes"])
 
 
 def _take_up(left: TrainedRun, game: Game, data: DataModule, allow_changes: bool) -> None:

@@ -18,6 +18,7 @@ from saddlepoint.extractors.classifier_training import Lesson, TrainingOptions
 from saddlepoint.extractors.trained_classifier import SUFFIX, write_classifier
 from saddlepoint.runs import command_line
 from saddlepoint.runs.progress import output, progress
+from saddlepoint.runs.settings import check_settings
 
 
 @hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="train_extractor")
@@ -34,6 +35,7 @@ def train_extractor(config: DictConfig) -> Path:
         UserError: the data are missing or have nothing to tell, or the settings make no training.
     """
     # Whatever can be wrong is found before the training.
+    check_settings(config, "train_extractor")
     options = TrainingOptions(
         **{field.name: config[field.name] for field in fields(TrainingOptions)}
     )

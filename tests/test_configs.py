@@ -143,7 +143,7 @@ def test_what_a_method_has_no_use_for_is_refused(overrides, sentence):
         (["gan=sngn"], "'sngn' is no choice of gan; did you mean 'sngan'?"),
         (["iteratons=5"], "'iteratons' is no setting; did you mean 'iterations'?"),
         (["gan.n_diss=5"], "'gan.n_diss' is no setting; did you mean 'gan.n_dis'?"),
-        (["iterations=0"], "iterations=0 makes no run"),
+        (["iterations=0"], "iterations=0 is not to be had: give a whole number of at least 1"),
         (
             ["datamodule=cifar10", "data_dir=nowhere"],
             "saddlepoint download cifar10",
@@ -165,7 +165,10 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(overrides, sentence, tmp_pa
 def test_a_mistake_in_a_process_of_its_own(tmp_path):
     code, output, errors = finish(start(["iterations=0", f"output_dir={tmp_path}"]))
     assert (code, output) == (2, "")
-    assert errors == "error: iterations=0 makes no run: give a number of at least 1.\n"
+    assert errors == (
+        "error: iterations=0 is not to be had: give a whole number of at least 1 (generator"
+        " updates).\n"
+    )
 
 
 def test_debug_shows_the_traceback_too(tmp_path, capfd):

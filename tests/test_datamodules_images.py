@@ -220,7 +220,7 @@ def test_images_beside_class_folders(tmp_path):
 
 
 def test_wrong_channels():
-    with pytest.raises(UserError, match="channels is 4"):
+    with pytest.raises(UserError, match="channels=4 is not to be had: give 1 or 3 or null"):
         load("x", channels=4)
 
 

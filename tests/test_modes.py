@@ -182,8 +182,8 @@ def test_samples_that_cannot_reach_all_modes_are_refused():
 
 @pytest.mark.parametrize("options", [{"radius": 0}, {"distance": -1}, {"registered": 0}])
 def test_options_that_count_nothing_are_refused(options):
-    with pytest.raises(UserError, match="greater than 0"):
-        Modes(**options).check(Gaussians8(), 10, 1000)
+    with pytest.raises(UserError, match="is not to be had: give"):
+        Modes(**options)
 
 
 def test_the_extractor_has_to_suit_the_data():

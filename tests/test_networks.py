@@ -194,9 +194,7 @@ def test_unsupported_shapes_name_the_supported_ones(pair):
     ],
 )
 def test_wrong_arguments_are_user_errors(network, option):
-    ((name, value),) = option.items()
-    cure = "choose" if option == {"attention": 4} else "give"
-    with pytest.raises(UserError, match=f"{name}={value} .*{cure} "):
+    with pytest.raises(UserError, match="is not to be had: give|choose 1 to"):
         network(shape=(3, 32, 32), width=WIDTH, **option)
 
 

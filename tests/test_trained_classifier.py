@@ -440,7 +440,7 @@ def test_every_data_set_composes(path):
     ("words", "sentence"),
     [
         (["datamodule=gaussians8"], "items of shape (2,)"),
-        (["epochs=0"], "epochs=0 trains nothing"),
+        (["epochs=0"], "epochs=0 is not to be had"),
         (["held_out=0.7"], "held_out=0.7"),
         (["held_out=0"], "do not suffice"),
         (["output=it.pth"], "does not end in .pt"),

@@ -14,6 +14,7 @@ from saddlepoint.evaluation.metrics.metric import Collector
 from saddlepoint.evaluation.metrics.neighbours import blocks_of_distances, squared_radii
 from saddlepoint.evaluation.metrics.precision_recall import check_neighbours
 from saddlepoint.records.record import LARGER
+from saddlepoint.schema import Size, checked
 
 
 class DensityCoverage(MetricOfVectors):
@@ -32,7 +33,8 @@ class DensityCoverage(MetricOfVectors):
     name: ClassVar[str] = "density_coverage"
     directions: ClassVar[dict[str, str]] = {"density": LARGER, "coverage": LARGER}
 
-    def __init__(self, neighbours: int = 5, **settings: Any) -> None:
+    @checked
+    def __init__(self, neighbours: Size = 5, **settings: Any) -> None:
         super().__init__(**settings)
         self.neighbours = neighbours
 

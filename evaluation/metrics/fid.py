@@ -12,6 +12,7 @@ from saddlepoint.evaluation.metrics.collectors import Moments
 from saddlepoint.evaluation.metrics.metric import Batch, Collector, SetMetric
 from saddlepoint.evaluation.ranks import from_all_ranks
 from saddlepoint.records.record import SMALLER
+from saddlepoint.schema import checked
 
 
 class FID(SetMetric):
@@ -103,6 +104,7 @@ class IntraFID(SetMetric):
     ranks: ClassVar[tuple[str, ...]] = ("intra-FID",)
     reads: ClassVar[tuple[str, ...]] = ("label",)
 
+    @checked
     def __init__(self, per_class: bool = False, **settings: Any) -> None:
         super().__init__(**settings)
         self.per_class = per_class

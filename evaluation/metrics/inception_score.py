@@ -19,6 +19,7 @@ from saddlepoint.evaluation.metrics.double import device_with_double
 from saddlepoint.evaluation.metrics.metric import Batch, Collector, SetMetric
 from saddlepoint.evaluation.ranks import from_all_ranks
 from saddlepoint.records.record import LARGER
+from saddlepoint.schema import Count, Natural, checked
 
 
 class InceptionScore(SetMetric):
@@ -37,8 +38,9 @@ class InceptionScore(SetMetric):
     directions: ClassVar[dict[str, str | None]] = {"IS": LARGER, "IS_std": None}
     needs_logits: ClassVar[bool] = True
 
+    @checked
     def __init__(
-        self, splits: int = 10, shuffle: bool = True, rng_seed: int = 2020, **settings: Any
+        self, splits: Count = 10, shuffle: bool = True, rng_seed: Natural = 2020, **settings: Any
     ) -> None:
         super().__init__(**settings)
         self.splits = splits
@@ -47,10 +49,6 @@ class InceptionScore(SetMetric):
 
     def check(self, data: Any, num_real: int, num_fake: int) -> None:
         """Every part needs an image."""
-        if self.splits < 1:
-            raise UserError(
-                f"inception_score.splits={self.splits} parts cannot be made: set it to 1 or more."
-            )
         if num_fake < self.splits:
             raise UserError(
                 f"inception_score needs at least one generated image for each of {self.splits}"

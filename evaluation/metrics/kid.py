@@ -7,10 +7,11 @@ over random subsets of the images.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from saddlepoint.errors import UserError
@@ -18,6 +19,7 @@ from saddlepoint.evaluation.metrics.collectors import MetricOfVectors
 from saddlepoint.evaluation.metrics.double import as_double
 from saddlepoint.evaluation.metrics.metric import Collector
 from saddlepoint.records.record import SMALLER
+from saddlepoint.schema import MOST_IMAGES, Count, Natural, NotNegative, Positive, checked
 
 #: Rows of a kernel matrix that are in memory at a time.
 BLOCK = 1024
@@ -43,14 +45,15 @@ class KID(MetricOfVectors):
     name: ClassVar[str] = "kid"
     directions: ClassVar[dict[str, str | None]] = {"KID": SMALLER, "KID_std": None}
 
+    @checked
     def __init__(
         self,
-        subsets: int = 100,
-        subset_size: int = 1000,
-        degree: int = 3,
-        gamma: float | None = None,
-        coef0: float = 1.0,
-        rng_seed: int = 2020,
+        subsets: Count = 100,
+        subset_size: Annotated[int, Ge(2), Le(MOST_IMAGES)] = 1000,
+        degree: Count = 3,
+        gamma: Positive | None = None,
+        coef0: NotNegative = 1.0,
+        rng_seed: Natural = 2020,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
@@ -62,12 +65,7 @@ class KID(MetricOfVectors):
         self.rng_seed = rng_seed
 
     def check(self, data: Any, num_real: int, num_fake: int) -> None:
-        """Both sides have to hold a subset, and a subset a pair."""
-        if self.subsets < 1 or self.subset_size < 2:
-            raise UserError(
-                f"kid.subsets={self.subsets} of kid.subset_size={self.subset_size} have no"
-                " distance: set them to at least 1 and 2."
-            )
+        """Both sides have to hold a subset."""
         if min(num_real, num_fake) < self.subset_size:
             raise UserError(
                 f"kid compares subsets of {self.subset_size} images and there are {num_real} real"

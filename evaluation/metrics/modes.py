@@ -16,6 +16,7 @@ from saddlepoint.errors import UserError
 from saddlepoint.evaluation.metrics.metric import Batch, Collector, SetMetric
 from saddlepoint.evaluation.ranks import from_all_ranks
 from saddlepoint.records.record import LARGER, SMALLER
+from saddlepoint.schema import Count, Positive, checked
 
 
 class Modes(SetMetric):
@@ -42,11 +43,12 @@ class Modes(SetMetric):
         "high_quality": LARGER,
     }
 
+    @checked
     def __init__(
         self,
-        radius: float = 3.0,
-        distance: float | None = None,
-        registered: int = 1,
+        radius: Positive = 3.0,
+        distance: Positive | None = None,
+        registered: Count = 1,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
@@ -70,11 +72,6 @@ class Modes(SetMetric):
             raise UserError(
                 f"{data.spec.name} has neither modes with known centres nor classes to count: leave"
                 " the score modes out."
-            )
-        reach = self.radius if self.distance is None else self.distance
-        if min(self.registered, reach) <= 0:
-            raise UserError(
-                "modes.radius, modes.distance and modes.registered have to be greater than 0."
             )
         modes = len(classes) if centres is None else len(centres)
         if num_fake < modes * self.registered:

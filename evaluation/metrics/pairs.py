@@ -1,7 +1,7 @@
 """Metrics of pairs: each output beside the input it was made from, without any features."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from saddlepoint.evaluation.ranks import from_all_ranks
 from saddlepoint.items import Items
 
 #: Where images are compared: everywhere, or where the mask is 1 or 0.
-REGIONS = ("image", "inside", "outside")
+Region = Literal["image", "inside", "outside"]
 
 
 class PairMetric(Metric):
@@ -93,16 +93,6 @@ class PairValues:
 def as_bytes(images: Tensor) -> Tensor:
     """Images in 8 bits: uint8 as they are, float in [-1, 1] rounded."""
     return images if images.dtype == torch.uint8 else to_uint8(images)
-
-
-def check_region(metric: str, region: str) -> None:
-    """Refuse a region that is none.
-
-    Raises:
-        UserError: as it says.
-    """
-    if region not in REGIONS:
-        raise UserError(f"{metric}.region={region} is no choice: choose of {', '.join(REGIONS)}.")
 
 
 def weights_of_region(region: str, images: Tensor, inputs: Items) -> Tensor:

@@ -14,6 +14,7 @@ from saddlepoint.evaluation.metrics.collectors import MetricOfVectors
 from saddlepoint.evaluation.metrics.metric import Collector
 from saddlepoint.evaluation.metrics.neighbours import blocks_of_distances, squared_radii
 from saddlepoint.records.record import LARGER
+from saddlepoint.schema import Size, checked
 
 
 class PrecisionRecall(MetricOfVectors):
@@ -31,7 +32,8 @@ class PrecisionRecall(MetricOfVectors):
     name: ClassVar[str] = "precision_recall"
     directions: ClassVar[dict[str, str]] = {"precision": LARGER, "recall": LARGER}
 
-    def __init__(self, neighbours: int = 3, **settings: Any) -> None:
+    @checked
+    def __init__(self, neighbours: Size = 3, **settings: Any) -> None:
         super().__init__(**settings)
         self.neighbours = neighbours
 
@@ -58,8 +60,6 @@ class PrecisionRecall(MetricOfVectors):
 
 def check_neighbours(name: str, neighbours: int, *counts: int) -> None:
     """Refuse sides with too few images for that many neighbours."""
-    if neighbours < 1:
-        raise UserError(f"{name}.neighbours={neighbours} reaches nobody: set it to 1 or more.")
     if min(counts) <= neighbours:
         raise UserError(
             f"{name} looks for {neighbours} neighbours of each image and a side has"

@@ -7,13 +7,14 @@ from torch import Tensor
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.metrics.pairs import (
     PairMetric,
+    Region,
     as_bytes,
-    check_region,
     mean_over_region,
     weights_of_region,
 )
 from saddlepoint.items import Items
 from saddlepoint.records.record import LARGER
+from saddlepoint.schema import Positive, checked
 
 
 class PSNR(PairMetric):
@@ -27,10 +28,10 @@ class PSNR(PairMetric):
 
     name: ClassVar[str] = "psnr"
 
+    @checked
     def __init__(
-        self, region: str = "image", reference: str = "image", ceiling: float = 100.0
+        self, region: Region = "image", reference: str = "image", ceiling: Positive = 100.0
     ) -> None:
-        check_region(self.name, region)
         self.region, self.reference, self.ceiling = region, reference, ceiling
         self.value = "PSNR" if region == "image" else f"PSNR {region}"
         self.directions = {self.value: LARGER}

@@ -12,13 +12,14 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.metrics.pairs import (
     PairMetric,
+    Region,
     as_bytes,
-    check_region,
     mean_over_region,
     weights_of_region,
 )
 from saddlepoint.items import Items
 from saddlepoint.records.record import LARGER
+from saddlepoint.schema import checked
 
 SMALLEST = 11  # pixels: the window of the paper
 
@@ -35,8 +36,8 @@ class SSIM(PairMetric):
 
     name: ClassVar[str] = "ssim"
 
-    def __init__(self, region: str = "image", reference: str = "image") -> None:
-        check_region(self.name, region)
+    @checked
+    def __init__(self, region: Region = "image", reference: str = "image") -> None:
         self.region, self.reference = region, reference
         self.value = "SSIM" if region == "image" else f"SSIM {region}"
         self.directions = {self.value: LARGER}

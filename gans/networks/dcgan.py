@@ -17,7 +17,7 @@ from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.layers import Pooling, finish, pool
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
-from saddlepoint.schema import Count, checked
+from saddlepoint.schema import Size, checked
 
 RESOLUTIONS = (16, 32, 64, 128)
 #: Channels of the layer next to the image; they double with every halving of the size.
@@ -45,8 +45,8 @@ class DCGANGenerator(nn.Module):
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        latent_dim: Count = 100,
-        width: Count | None = None,
+        latent_dim: Size = 100,
+        width: int | None = None,
         upsampling: Upsampling = "transposed",
         last_upsampling: Upsampling | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class DCGANDiscriminator(Discriminator):
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        width: Count | None = None,
+        width: int | None = None,
         batch_norm: bool = True,
         spectral_norm: bool = False,
         pooling: Pooling = "flatten",
@@ -131,7 +131,7 @@ class DCGANDiscriminator(Discriminator):
         return local, pool(hidden, self.pooling)
 
 
-def _channels(resolution: int, width: Count | None) -> tuple[int, ...]:
+def _channels(resolution: int, width: int | None) -> tuple[int, ...]:
     """Channels at 4 x 4, 8 x 8, and so on up to half the resolution."""
     if width is None:
         width = NARROWEST * resolution // 8

@@ -18,7 +18,7 @@ from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.layers import Pooling, convolution, linear, pool
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
-from saddlepoint.schema import Count, checked
+from saddlepoint.schema import Size, checked
 
 RESOLUTIONS = (16, 32, 64)
 
@@ -43,8 +43,8 @@ class LiteGenerator(nn.Module):
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        latent_dim: Count = 64,
-        width: Count = 128,
+        latent_dim: Size = 64,
+        width: Size = 128,
         upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class LiteEncoder(nn.Module):
     """
 
     @checked
-    def __init__(self, *, shape: Sequence[int], latent_dim: Count = 64, width: Count = 128) -> None:
+    def __init__(self, *, shape: Sequence[int], latent_dim: Size = 64, width: Size = 128) -> None:
         super().__init__()
         channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)[::-1]
         self.from_image = convolution(shape[0], channels[0], 3)
@@ -121,7 +121,7 @@ class LiteDiscriminator(Discriminator):
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        width: Count = 128,
+        width: Size = 128,
         kernel_size: Literal[4, 3] = 4,
         spectral_norm: bool = True,
         pooling: Pooling = "flatten",

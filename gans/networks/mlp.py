@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.layers import linear, without_autocast
-from saddlepoint.schema import Count, checked
+from saddlepoint.schema import Size, checked
 
 
 class MLPGenerator(nn.Module):
@@ -33,9 +33,9 @@ class MLPGenerator(nn.Module):
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        latent_dim: Count = 2,
-        width: Count = 128,
-        depth: Count = 3,
+        latent_dim: Size = 2,
+        width: Size = 128,
+        depth: Size = 3,
     ) -> None:
         super().__init__()
         self.shape, self.latent_dim = tuple(shape), latent_dim
@@ -73,8 +73,8 @@ class MLPDiscriminator(Discriminator):
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        width: Count = 128,
-        depth: Count = 3,
+        width: Size = 128,
+        depth: Size = 3,
         spectral_norm: bool = False,
     ) -> None:
         super().__init__(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.layers import convolution, finish, without_autocast
-from saddlepoint.schema import Count, checked
+from saddlepoint.schema import Size, checked
 
 
 class PatchDiscriminator(Discriminator):
@@ -36,8 +36,8 @@ class PatchDiscriminator(Discriminator):
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        width: Count = 64,
-        depth: Count = 3,
+        width: Size = 64,
+        depth: Size = 3,
         spectral_norm: bool = True,
     ) -> None:
         channels = [shape[0], *(min(width * 2**i, 8 * width) for i in range(depth))]

@@ -26,7 +26,7 @@ from saddlepoint.gans.networks.resnet_blocks import (
     GeneratorBlock,
 )
 from saddlepoint.gans.networks.upsampling import Upsampling
-from saddlepoint.schema import Count, checked
+from saddlepoint.schema import Size, checked
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class ResNetGenerator(nn.Module):
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        latent_dim: Count = 128,
-        width: Count | None = None,
+        latent_dim: Size = 128,
+        width: Size | None = None,
         upsampling: Upsampling = "bilinear",
         last_upsampling: Upsampling | None = None,
         spectral_norm: bool = False,
-        attention: Count | None = None,
+        attention: int | None = None,
     ) -> None:
         super().__init__()
         self.shape, self.latent_dim = tuple(shape), latent_dim
@@ -152,11 +152,11 @@ class ResNetDiscriminator(Discriminator):
         *,
         shape: Sequence[int],
         condition: Condition | None = None,
-        width: Count | None = None,
+        width: Size | None = None,
         spectral_norm: bool = True,
         pooling: Pooling = "sum",
         preact_shortcut: Literal["relu", "raw"] = "relu",
-        attention: Count | None = None,
+        attention: int | None = None,
     ) -> None:
         resolution = check_resolution("resnet", shape, BACKBONES)
         backbone = BACKBONES[resolution]
@@ -195,13 +195,13 @@ class ResNetDiscriminator(Discriminator):
         return local, pool(F.relu(self.last_block(local)), self.pooling)
 
 
-def _scaled(channels: tuple[int, ...], width: Count | None) -> tuple[int, ...]:
+def _scaled(channels: tuple[int, ...], width: int | None) -> tuple[int, ...]:
     if width is None:
         return channels
     return tuple(max(c * width // max(channels), 1) for c in channels)
 
 
-def _checked_attention(attention: Count | None, num_blocks: int) -> int | None:
+def _checked_attention(attention: int | None, num_blocks: int) -> int | None:
     if attention is None or 1 <= attention <= num_blocks:
         return attention
     raise UserError(

@@ -10,6 +10,7 @@ from saddlepoint.gans import Game
 from saddlepoint.records.record import cost
 from saddlepoint.runs.callbacks import callback_of
 from saddlepoint.runs.current_run import CurrentRun
+from saddlepoint.schema import Natural, checked
 
 
 class BestCheckpoints(pl.Callback):
@@ -23,7 +24,8 @@ class BestCheckpoints(pl.Callback):
         keep: how many.
     """
 
-    def __init__(self, run: CurrentRun, keep: int) -> None:
+    @checked
+    def __init__(self, run: CurrentRun, keep: Natural) -> None:
         self.run, self.keep = run, keep
         self.history: list[dict[str, Any]] = []
 

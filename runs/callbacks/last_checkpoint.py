@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 
 from saddlepoint.gans import Game
 from saddlepoint.runs.current_run import CurrentRun
+from saddlepoint.schema import Count, checked
 
 
 class LastCheckpoint(pl.Callback):
@@ -19,7 +20,8 @@ class LastCheckpoint(pl.Callback):
         every: iterations between two writes.
     """
 
-    def __init__(self, run: CurrentRun, every: int) -> None:
+    @checked
+    def __init__(self, run: CurrentRun, every: Count) -> None:
         self.run, self.every = run, every
         self._saved: int | None = None  # iteration of the last write
         self._handlers: dict[int, Any] = {}

@@ -10,6 +10,7 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from saddlepoint.gans import Game
 from saddlepoint.runs.current_run import CurrentRun
 from saddlepoint.runs.pictures import picture_of, save
+from saddlepoint.schema import Count, Images, checked
 
 
 class SampleGrids(pl.Callback):
@@ -24,7 +25,10 @@ class SampleGrids(pl.Callback):
         points: samples of two-dimensional data.
     """
 
-    def __init__(self, run: CurrentRun, every: int, images: int = 64, points: int = 2000) -> None:
+    @checked
+    def __init__(
+        self, run: CurrentRun, every: Count, images: Images = 64, points: Images = 2000
+    ) -> None:
         self.every, self.folder = every, run.folder / "samples"
         self.count = points if len(run.data["shape"]) == 1 else images
 

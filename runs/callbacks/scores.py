@@ -4,9 +4,10 @@ from hydra.utils import instantiate
 
 from saddlepoint.evaluation.callback import ScoreCallback
 from saddlepoint.runs.current_run import CurrentRun
+from saddlepoint.schema import Count
 
 
-def scores_while_training(run: CurrentRun, every: int | None) -> ScoreCallback:
+def scores_while_training(run: CurrentRun, every: Count | None) -> ScoreCallback:
     """Score under the protocol of ``monitor=``.
 
     Args:

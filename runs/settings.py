@@ -1,0 +1,286 @@
+"""What the commands take at the top of their settings, and the check of all settings at once."""
+
+import functools
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from saddlepoint import schema
+from saddlepoint.errors import UserError
+from saddlepoint.extractors.classifier_training import TrainingOptions
+from saddlepoint.schema import Count, Images, Natural, Positive, Size
+
+Node = schema.Node
+Group = dict[str, Any]  # settings of an object, or empty for none
+Parts = dict[str, Node | None]  # objects by name
+
+
+@dataclass
+class RunSettings:
+    """What `train.py` takes.
+
+    Attributes:
+        gan: the method.
+        datamodule: the data.
+        network: networks by name.
+        loss: the adversarial loss; empty for the method's own.
+        condition: what is asked of a generation; empty for nothing.
+        terms: what stacks on the method, by name: terms=[rotation].
+        trainer: the trainer of Lightning.
+        logger: besides metrics.csv, by name.
+        callbacks: what else happens in a run, by name, in order.
+        monitor: protocol of the scores while training.
+        protocol: full protocol of the best and the last generator.
+        stages: what is made before training, by name.
+        method: name of the method in tables; the gan sets it.
+        seed: key of all randomness: weights, latents, labels, order of the data.
+        iterations: generator updates.
+        batch_size: images per update, over all devices.
+        sample_every: iterations between pictures of fixed samples.
+        score_every: iterations between scores.
+        checkpoint_every: iterations between checkpoints.
+        keep_best: checkpoints kept for their scores while training, besides the last.
+        data_dir: where data sets lie, or are downloaded to.
+        output_dir: gets one folder a run.
+        run_name: of that folder; null: data, method, terms, seed and time.
+        ckpt: a checkpoint or run folder to resume; last: the newest run.
+        allow_changes: resume although settings that alter training differ.
+        debug: show tracebacks of user errors.
+    """
+
+    gan: Node
+    datamodule: Node
+    network: Parts
+    trainer: Node
+    monitor: Node
+    protocol: Node
+    method: str
+    loss: Group | None = None
+    condition: Group | None = None
+    terms: Parts | None = None
+    logger: Parts | None = None
+    callbacks: Parts | None = None
+    stages: Parts | None = None
+    seed: Natural = 0
+    iterations: Count = 100_000
+    batch_size: Images = 64
+    sample_every: Count = 1000
+    score_every: Count = 5000
+    checkpoint_every: Count = 1000
+    keep_best: Natural = 1
+    data_dir: str = "data"
+    output_dir: str = "outputs"
+    run_name: str | None = None
+    ckpt: str | None = None
+    allow_changes: bool = False
+    debug: bool = False
+
+
+@dataclass
+class EvaluateSettings:
+    """What `evaluate.py` takes.
+
+    Attributes:
+        protocol: what to score under; null: the run's own, all_images for images.
+        datamodule: the real images that images= are scored against; a run has its own.
+        run: folder of a run, a checkpoint, or last: the newest run.
+        images: folder or zip of images that any program made.
+        reference: folder or zip of real images, in place of datamodule=.
+        title: what leaderboards call the images; null: the name of the folder.
+        data_dir: where data sets lie; null: where the run found them, else data.
+        output_dir: gets evaluations/{title}/records.jsonl.
+        device: what computes.
+        debug: show tracebacks of user errors.
+    """
+
+    protocol: Node | None = None
+    datamodule: Node | None = None
+    run: str | None = None
+    images: str | None = None
+    reference: str | None = None
+    title: str | None = None
+    data_dir: str | None = None
+    output_dir: str = "outputs"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    debug: bool = False
+
+
+@dataclass
+class SampleSettings:
+    """What `sample.py` takes.
+
+    Attributes:
+        run: a run folder or a checkpoint; last: the newest run.
+        what: the picture.
+        output: PNG to write; null: {run folder}/{what}.png.
+        output_dir: where run=last looks.
+        seed: key of the samples.
+        images: samples of a grid.
+        rows: pairs to interpolate, samples with neighbours.
+        columns: steps of an interpolation, samples of each bound or class.
+        truncations: bounds on latents, in their standard deviations.
+        data_dir: where the run's data lie now; null: where the run found them.
+        extractor: of the features; null: what suits the data and needs no download.
+        weights: file with the extractor's weights; null: look for them.
+        num_real: real images; null: all.
+        num_fake: samples; null: as many as the picture needs.
+        neighbours: training images beside each sample.
+        closest: show those of the samples that come closest to a training image.
+        points: numbers of samples between a few and num_fake.
+        debug: show tracebacks of user errors.
+    """
+
+    run: str = "last"
+    what: Literal[
+        *("grid", "interpolation", "truncation", "classes", "neighbours", "spectrum"),
+        "sample_size",
+    ] = "grid"
+    output: str | None = None
+    output_dir: str = "outputs"
+    seed: Natural = 0
+    images: Images = 64
+    rows: Size = 8
+    columns: Size = 10
+    truncations: list[Positive] = None
+    data_dir: str | None = None
+    extractor: str | None = None
+    weights: str | None = None
+    num_real: Count | None = None
+    num_fake: Count | None = None
+    neighbours: Size = 5
+    closest: bool = False
+    points: Size = 15
+    debug: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorSettings(TrainingOptions):
+    """What `train_extractor.py` takes.
+
+    Attributes:
+        datamodule: the labelled images.
+        output: file to write; null: classifiers/{data}.pt.
+        data_dir: where data sets lie.
+        debug: show tracebacks of user errors.
+    """
+
+    datamodule: Node
+    output: str | None = None
+    data_dir: str = "data"
+    debug: bool = False
+
+
+#: What each command takes at the top, by the name of its configuration.
+COMMANDS = {
+    "train": RunSettings,
+    "evaluate": EvaluateSettings,
+    "sample": SampleSettings,
+    "train_extractor": ExtractorSettings,
+}
+
+
+def check_settings(config: DictConfig, command: str) -> None:
+    """Hold all settings of a command against what takes them, before anything is done with them.
+
+    Args:
+        config: composed settings.
+        command: name of its configuration, see `COMMANDS`.
+
+    Raises:
+        UserError: on the first that is wrong.
+    """
+    for sentence in problems(config, command):
+        raise UserError(sentence)
+
+
+def check_terms(config: DictConfig, overrides: list[str]) -> None:
+    """Refuse two choices of ``terms=`` that are one term by name: the last would hide the others.
+
+    Args:
+        config: composed settings.
+        overrides: the command line that composes them.
+
+    Raises:
+        UserError: there are such.
+    """
+    parsed = [OverridesParser.create().parse_override(word) for word in overrides]
+    chosen = next((p.value() for p in parsed if p.get_key_element() == "terms"), None)
+    if not isinstance(chosen, list) or len(chosen) <= len(config.terms or {}):
+        return
+    places = [p.input_line for p in parsed if p.get_key_element() == "hydra.searchpath"]
+    owners: dict[str, str] = {}
+    for choice in chosen:
+        for name in compose("train", overrides=[*places, f"terms=[{choice}]"]).terms:
+            if name in owners:
+                raise UserError(
+                    f"The terms {owners[name]} and {choice} are both called {name}, and the last"
+                    " would take the place of the first: choose one of them."
+                )
+            owners[name] = choice
+
+
+def problems(config: DictConfig, command: str) -> Iterator[str]:
+    """Sentences on what is wrong with the settings of a command."""
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        yield f"The settings do not fit together: {' '.join(str(error).split())}"
+        return
+    yield from schema.problems(plain, owner=COMMANDS[command])
+    yield from _libraries_problems(plain)
+
+
+def _libraries_problems(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """What optimisers and the trainer say to their settings: their types do not show ranges."""
+    for name, value in node.items():
+        if not isinstance(value, Mapping):
+            continue
+        target = schema.target_of(value["_target_"]) if "_target_" in value else None
+        if isinstance(target, type) and issubclass(target, torch.optim.Optimizer):
+            if problem := _refused(value, takes_weights=True):
+                yield (
+                    f"The optimiser of {prefix}{name} refuses its settings ({problem}): correct"
+                    f" {prefix}{name}."
+                )
+        elif name == "trainer" and not prefix and (problem := _refused(_bare(value))):
+            yield f"The trainer refuses its settings ({problem}): correct trainer=."
+        yield from _libraries_problems(value, f"{prefix}{name}.")
+
+
+def _bare(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """A trainer that writes nothing."""
+    kept = {k: v for k, v in trainer.items() if k not in ("callbacks", "logger")}
+    quiet = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "logger")
+    return {**kept, **dict.fromkeys(quiet, False)}
+
+
+def _refused(node: Mapping[str, Any], takes_weights: bool = False) -> str | None:
+    """What the maker of a node says against its settings."""
+    return _said(json.dumps(node, default=str), takes_weights)
+
+
+@functools.cache
+def _said(node: str, takes_weights: bool) -> str | None:
+    arguments = [[torch.nn.Parameter(torch.zeros(1))]] if takes_weights else []
+    log = logging.getLogger("pytorch_lightning")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            instantiate({**json.loads(node), "_partial_": True}, _convert_="all")(*arguments)
+    except Exception as error:  # libraries raise what they like
+        return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    finally:
+        log.setLevel(level)
+    return None
