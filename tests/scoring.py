@@ -40,6 +40,7 @@ class PlainData:
             num_items=len(items),
             classes=(),
             digest=str(int(items.double().sum())),
+            annotations={},
         )
 
     def real_batches(self, batch_size, indices):

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import math
@@ -285,6 +286,16 @@ def test_given_images_are_counted_drawn_under_the_seed_and_matched_by_class():
     assert torch.equal(first, again) and not torch.equal(first, second)
     assert len(first.flatten(1).unique(dim=0)) == 10
 
+    # However they are sorted, fewer than there are come from all over the set.
+    halves = Data(torch.cat([torch.zeros(15, 3, 4, 4), torch.ones(15, 3, 4, 4)]).mul(255).byte())
+    asked = []
+    score = evaluator(num_fake=10).prepare(Data(images(50, 1)), fakes=GivenFakes(halves))
+    taken = halves.real_batches
+    halves.real_batches = lambda size, chosen: asked.append(chosen) or taken(size, chosen)
+    with contextlib.suppress(UserError):  # of another size
+        score.score(GivenFakes(halves))
+    assert asked and set((asked[0] >= 15).tolist()) == {True, False}
+
     class Named(Data):
         def load(self):
             labels = torch.arange(30) % 2
@@ -369,7 +380,7 @@ def test_protocol_names_everything():
     assert (protocol.num_real, protocol.num_fake, protocol.extractor) == (50, 10, "pixels")
     assert json.loads(json.dumps(protocol.as_dict())) == protocol.as_dict()
     values = protocol.as_dict()
-    changes = {"versions": {"torch": "0"}, "scores": {"kid": {}}, "seeds": (1,), "jpeg": 75}
+    changes = {"definition": 0, "scores": {"kid": {}}, "seeds": (1,), "jpeg": 75}
     for name in values:
         changed = Protocol(**(values | {name: changes.get(name, "changed")}))
         # A name moves nothing.
