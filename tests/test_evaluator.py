@@ -23,7 +23,6 @@ from saddlepoint.datamodules.pixels import to_uint8
 from saddlepoint.datamodules.source import Source
 from saddlepoint.datamodules.toys import Gaussians8, SwissRoll
 from saddlepoint.errors import UserError
-from saddlepoint.evaluation import statistics_cache
 from saddlepoint.evaluation.automatic import AutomaticScores
 from saddlepoint.evaluation.evaluator import ConstantImagesError, Evaluator, NoScores
 from saddlepoint.evaluation.fakes import GeneratorFakes, GivenFakes
@@ -364,7 +363,7 @@ def test_torn_write_leaves_no_cache(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(statistics_cache.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     prepared(tmp_path)
     assert not list(tmp_path.iterdir())
 
