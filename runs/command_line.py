@@ -21,6 +21,9 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from saddlepoint.errors import UserError
 from saddlepoint.records.settings import flat
 
+#: Exit code of a command that Ctrl-C ended, as shells have it.
+INTERRUPTED = 130
+
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
@@ -33,12 +36,15 @@ def run(main: Callable[[], Any]) -> None:
 
 @contextlib.contextmanager
 def mistakes() -> Iterator[None]:
-    """End with exit code 2 and one sentence on stderr on what the user can mend.
+    """End with exit code 2 and one sentence on stderr on what the user can mend; 130 on Ctrl-C.
 
     ``debug=true`` on the command line shows the traceback as well.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         sentence = user_sentence(error)
         if sentence is None:

@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from saddlepoint.atomic import write_text
+from saddlepoint.atomic import append, write_text
 from saddlepoint.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -60,8 +60,9 @@ class CSVFile(Logger):
             return
         self._rows.append(row)
         if self._is_on_disk and set(row) <= set(self._columns):
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, self._columns).writerow(row)
+            text = io.StringIO(newline="")
+            csv.DictWriter(text, self._columns).writerow(row)
+            append(self.path, text.getvalue().encode(), flush=False)
         else:
             self._write_all()
 

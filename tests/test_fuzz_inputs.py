@@ -193,9 +193,11 @@ import numpy as np
 from saddlepoint.datamodules.annotation_file import read_annotation
 folder = Path(sys.argv[1])
 def chunk(kind, content):
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    end = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + end
 side = 60_000
-bomb = b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+bomb = b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", header)
 bomb += chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 with zipfile.ZipFile(folder / "pixels.zip", "w") as z:
     z.writestr("a.png", bomb)
@@ -209,7 +211,8 @@ lying[at + 24 : at + 28] = struct.pack("<I", 100)
 (folder / "lying.zip").write_bytes(lying)
 np.savez_compressed(folder / "ids.npz", np.zeros(2**23))
 view = io.BytesIO()
-np.lib.format.write_array_header_1_0(view, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+header = {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
+np.lib.format.write_array_header_1_0(view, header)
 (folder / "ids.npy").write_bytes(view.getvalue())
 now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now + 2**28, now + 2**28))
