@@ -18,11 +18,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from saddlepoint.errors import UserError
+from saddlepoint.errors import UserError, one_line_on_ctrl_c
 from saddlepoint.records.settings import flat
-
-#: Exit code of a command that Ctrl-C ended, as shells have it.
-INTERRUPTED = 130
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -41,10 +38,8 @@ def mistakes() -> Iterator[None]:
     ``debug=true`` on the command line shows the traceback as well.
     """
     try:
-        yield
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        with one_line_on_ctrl_c():
+            yield
     except Exception as error:
         sentence = user_sentence(error)
         if sentence is None:
