@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -49,7 +51,8 @@ def whole_file(
     """Open a file for writing; it appears under its name when it is complete and on the disk.
 
     It is written under another name beside ``path``, one that no other process or machine takes,
-    flushed to the disk and renamed. If anything fails on the way the other file is removed.
+    flushed to the disk and renamed. If anything fails on the way the other file is removed; what a
+    killed process left is removed by the next that writes the same file on its machine.
 
     Args:
         path: of the file; one that is there is replaced.
@@ -60,7 +63,7 @@ def whole_file(
         UnwritableError: it cannot be written; names the cause and the cure.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".{path.name}.{_writer()}.{uuid.uuid4().hex}.tmp")
     raw = None
     try:
         if make_folder:
@@ -92,6 +95,34 @@ def write_text(path: str | Path, text: str, *, make_folder: bool = True) -> None
     """
     with whole_file(path, make_folder=make_folder) as file:
         file.write(text.encode())
+
+
+def append(path: str | Path, content: bytes, *, flush: bool = True) -> None:
+    """Append to a file; if it fails nothing is added.
+
+    Args:
+        path: of the file; its folder is there.
+        content: what to append.
+        flush: whether to wait until it is on the disk, so that it survives a power cut.
+
+    Raises:
+        UnwritableError: it cannot be written.
+    """
+    path = Path(path)
+    try:
+        with path.open("ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            try:
+                while content:
+                    content = content[file.write(content) :]
+                if flush:
+                    os.fsync(file.fileno())
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    file.truncate(before)
+                raise
+    except OSError as error:
+        raise UnwritableError(path, error) from error
 
 
 @contextlib.contextmanager
@@ -130,8 +161,35 @@ class _Raw(io.FileIO):
 def _remove_abandoned(path: Path) -> None:
     for left in path.parent.glob(f".{path.name.translate(_LITERAL)}.*.tmp"):
         with contextlib.suppress(OSError):  # another process was faster
-            if time.time() - left.stat().st_mtime > ABANDONED:
+            old = time.time() - left.stat().st_mtime > ABANDONED
+            if old or _is_of_the_dead(left.name.removeprefix(f".{path.name}.")):
                 left.unlink()
+
+
+def _machine() -> str:
+    """What process numbers are unique on, in letters that a name may have."""
+    host = hashlib.sha256(f"{socket.gethostname()} {uuid.getnode()}".encode())
+    with contextlib.suppress(OSError):  # containers of one machine count their processes apart
+        host.update(bytes(Path("/proc/self/ns/pid").readlink()))
+    return host.hexdigest()[:12]
+
+
+def _writer() -> str:
+    return f"{_machine()}-{os.getpid()}"
+
+
+def _is_of_the_dead(rest: str) -> bool:
+    """Whether a temporary file was made on this machine by a process that is no more."""
+    machine, _, number = rest.split(".", 1)[0].partition("-")
+    if machine != _machine() or not number.isdecimal() or os.name != "posix":
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 _LITERAL = str.maketrans({character: f"[{character}]" for character in "*?["})

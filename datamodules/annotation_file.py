@@ -1,5 +1,6 @@
 """Class ids or vectors from a file, one for each item; nothing in the file is run."""
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from saddlepoint.datamodules.fields import Label, Vector
 from saddlepoint.errors import UserError
+
+#: Bytes of an annotation, unpacked: so much for each item, and this much besides.
+BYTES_PER_ITEM, OTHER_BYTES = 2**15, 2**20
 
 
 def check_annotation(path: Path) -> None:
@@ -37,7 +41,10 @@ def read_annotation(path: Path, count: int, names: Sequence[str] | None = None) 
             content is no annotation of so many items.
     """
     check_annotation(path)
+    most = OTHER_BYTES + BYTES_PER_ITEM * count
+    _check_size(path, _unpacked_bytes(path), most)
     values = _read(path)
+    _check_size(path, values.numel() * values.element_size(), most)  # a view may repeat its storage
     if values.ndim not in (1, 2) or values.shape[-1] == 0:
         raise UserError(
             f"{path} holds an array of shape {tuple(values.shape)}: give class ids (N,) or vectors"
@@ -61,6 +68,33 @@ def read_annotation(path: Path, count: int, names: Sequence[str] | None = None) 
     return Vector(vectors)
 
 
+def _unpacked_bytes(path: Path) -> int:
+    """How much a file says that it holds, without reading it."""
+    try:
+        if path.suffix in (".npz", ".pt") and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as members:
+                return sum(member.file_size for member in members.infolist())
+        if path.suffix == ".npy":
+            # Mapping compares the header with the size of the file.
+            return np.load(path, mmap_mode="r", allow_pickle=False).nbytes
+        return path.stat().st_size
+    except Exception as error:  # readers of foreign files raise whatever their parsers do
+        raise _unreadable(path, error) from error
+
+
+def _check_size(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise UserError(
+            f"{path} holds {size:,} bytes, more than the {most:,} that are read for this data set:"
+            f" give one row of at most {BYTES_PER_ITEM:,} bytes for each item."
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return UserError(f"{path} holds no array of numbers ({reason}).")
+
+
 def _label(path: Path, values: Tensor, names: Sequence[str] | None) -> Label:
     if values.is_floating_point() and not (values == values.round()).all():
         raise UserError(f"{path} holds ids that are no whole numbers: vectors need 2 dimensions.")
@@ -81,8 +115,7 @@ def _read(path: Path) -> Tensor:
         # Kinds that torch has not: text, objects, dates.
         values = torch.as_tensor(values)
     except Exception as error:  # readers of foreign files raise whatever their parsers do
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} holds no array of numbers ({reason}).") from error
+        raise _unreadable(path, error) from error
     if values.is_complex():
         raise UserError(f"{path} holds complex numbers: give real ones.")
     return values

@@ -2,8 +2,8 @@
 
 import json
 import os
+import stat
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +14,70 @@ from saddlepoint.errors import UserError
 
 IMAGE_SUFFIXES = ("bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp")
 LABEL_FILE = "dataset.json"
+#: Bytes of one encoded image; what is larger is refused before it is read or unpacked.
+LARGEST_FILE = 2**28
+#: Bytes of ``dataset.json``: this much for the names of classes, and so much for each image.
+LABEL_BYTES, LABEL_BYTES_PER_IMAGE = 2**20, 2**10
+#: Classes that may have no name in a few images of many; otherwise there are no more than images.
+NAMELESS_CLASSES = 2**10
+#: Bytes unpacked at a time. Old methods unpack all they are given, up to 20,000 times as much.
+CHUNK, SMALL_CHUNK = 2**20, 2**12
 
 
 class Folder:
-    """The files below a directory."""
+    """The files below a directory; links are followed that stay below it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def names(self) -> list[str]:
-        """Relative names of all files, sorted; links to directories are followed."""
+        """Relative names of all files, sorted.
+
+        Raises:
+            UserError: a folder cannot be read, or a link leads out of this one or round in circles.
+        """
         names = []
-        for directory, _, files in os.walk(self.path, followlinks=True):
-            below = Path(directory).relative_to(self.path).as_posix()
-            names += files if below == "." else [f"{below}/{file}" for file in files]
+        folders = [""]
+        while folders:
+            below = folders.pop()
+            try:
+                with os.scandir(self.path / below) as entries:
+                    for entry in entries:
+                        name = below + entry.name
+                        if entry.is_symlink():
+                            self._check_link(name)
+                        if entry.is_dir():
+                            folders.append(f"{name}/")
+                        else:
+                            names.append(name)
+            except OSError as error:
+                where = self.describe(below) if below else self.path
+                raise UserError(f"cannot read {_shown(str(where))}: {error.strerror}") from error
         return sorted(names)
 
     def holds(self, name: str) -> bool:
         """Whether there is such a file."""
         return (self.path / name).is_file()
 
-    def read(self, name: str) -> bytes:
-        """Bytes of one file."""
+    def read(self, name: str, most: int = LARGEST_FILE) -> bytes:
+        """Bytes of one file.
+
+        Raises:
+            UserError: it cannot be read, is no file, or has more than ``most`` bytes.
+        """
         try:
-            return (self.path / name).read_bytes()
+            # Opening a pipe would wait for somebody to write into it.
+            number = os.open(self.path / name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            with os.fdopen(number, "rb") as file:
+                about = os.fstat(number)
+                if not stat.S_ISREG(about.st_mode):
+                    raise UserError(f"{self.describe(name)} is no file: leave it out")
+                _check_size(about.st_size, most, self.describe(name))
+                return file.read(most)
         except OSError as error:
             raise UserError(f"cannot read {self.describe(name)}: {error.strerror}") from error
+        except ValueError as error:  # a name that no file can have
+            raise UserError(f"cannot read {self.describe(name)}: {error}") from error
 
     def describe(self, name: str) -> str:
         """What to call a file in a message."""
@@ -48,6 +86,17 @@ class Folder:
     def files(self, names: list[str]) -> list[Path]:
         """The files on the disk that hold ``names``."""
         return [self.path / name for name in names]
+
+    def _check_link(self, name: str) -> None:
+        root, target = os.path.realpath(self.path), os.path.realpath(self.path / name)
+        if os.path.commonpath([root, target]) != root:
+            raise UserError(
+                f"{_shown(self.describe(name))} is a link that leads out of {self.path}: put what"
+                " it leads to into the folder, or pack all into a zip"
+            )
+        own = os.path.realpath((self.path / name).parent)
+        if os.path.commonpath([own, target]) == target:
+            raise UserError(f"{_shown(self.describe(name))} is a link to a folder it lies in")
 
 
 class Zip:
@@ -65,11 +114,25 @@ class Zip:
         """Whether there is such a member."""
         return name in self._zip().NameToInfo
 
-    def read(self, name: str) -> bytes:
-        """Bytes of one member, checked against its CRC."""
+    def read(self, name: str, most: int = LARGEST_FILE) -> bytes:
+        """Bytes of one member, checked against its CRC.
+
+        Raises:
+            UserError: it cannot be read, or unpacks to more than ``most`` bytes.
+        """
         try:
-            return self._zip().read(name)
-        except (OSError, RuntimeError, EOFError, KeyError, zipfile.error, zlib.error) as error:
+            member = self._zip().getinfo(name)
+            _check_size(member.file_size, most, self.describe(name))
+            # What a member says of its size may be wrong: nothing is unpacked in one go.
+            known = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            parts = []
+            with self._zip().open(member) as file:
+                while part := file.read(CHUNK if known else SMALL_CHUNK):
+                    parts.append(part)
+            return b"".join(parts)
+        except UserError:
+            raise
+        except Exception as error:  # a damaged zip raises whatever its unpackers do
             raise UserError(f"cannot read {self.describe(name)}: {error}") from error
 
     def describe(self, name: str) -> str:
@@ -85,7 +148,7 @@ class Zip:
         if self._opened is None or self._opened[0] != os.getpid():
             try:
                 self._opened = os.getpid(), zipfile.ZipFile(self.path)
-            except zipfile.BadZipFile as error:
+            except Exception as error:  # whatever damage makes of its directory
                 raise UserError(f"{self.path} is no readable zip: {error}") from error
         return self._opened[1]
 
@@ -122,7 +185,23 @@ def image_names(archive: Folder | Zip) -> list[str]:
         raise UserError(
             f"no image in {archive.path}: looked for files ending in {', '.join(IMAGE_SUFFIXES)}"
         )
+    for name in names:
+        if not name.isascii() and _shown(name) != name:
+            raise UserError(f"the name of {_shown(name)} in {archive.path} is no UTF-8: rename it")
     return names
+
+
+def _shown(name: str) -> str:
+    """A name of a file as it can be printed and hashed."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _check_size(size: int, most: int, name: str) -> None:
+    if size > most:
+        raise UserError(
+            f"{name} has {size:,} bytes, more than the {most:,} that are read: leave it out or"
+            " make it smaller"
+        )
 
 
 def read_labels(archive: Folder | Zip, names: list[str]) -> Label | None:
@@ -156,12 +235,14 @@ def read_labels(archive: Folder | Zip, names: list[str]) -> Label | None:
 
 def _labels_from_json(archive: Folder | Zip, names: list[str]) -> Label | None:
     source = archive.describe(LABEL_FILE)
+    encoded = archive.read(LABEL_FILE, LABEL_BYTES + LABEL_BYTES_PER_IMAGE * len(names))
     try:
-        content = json.loads(archive.read(LABEL_FILE))
+        content = json.loads(encoded)
         if content["labels"] is None:
             return None
         labels = {str(name): label for name, label in content["labels"]}
-    except (ValueError, KeyError, TypeError) as error:
+        named = content.get("classes")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f'{source} is not of the form {{"labels": [[name, class], ...]}}'
         ) from error
@@ -171,11 +252,25 @@ def _labels_from_json(archive: Folder | Zip, names: list[str]) -> Label | None:
     present = set(names)
     for name, label in labels.items():
         if name not in present:
-            raise UserError(f"{source} names {name}, which is missing in {archive.path}")
-        if not isinstance(label, int) or label < 0:
-            raise UserError(f"{source} labels {name} with {label!r}: a class is an integer from 0")
-    count = max(labels.values()) + 1
-    classes = tuple(map(str, content.get("classes") or range(count)))
-    if len(classes) < count:
-        raise UserError(f"{source} names {len(classes)} classes but has a label {count - 1}")
+            raise UserError(f"{source} names {name[:80]}, which is missing in {archive.path}")
+        if isinstance(label, bool) or not isinstance(label, int) or label < 0:
+            raise UserError(
+                f"{source} labels {name} with {_short(label)}: a class is an integer from 0"
+            )
+    largest = max(labels.values())
+    if named and not (isinstance(named, list) and all(isinstance(n, str | int) for n in named)):
+        raise UserError(f"{source} has classes {_short(named)}: give a list of their names")
+    if named and len(named) <= largest:
+        raise UserError(f"{source} names {len(named)} classes but has a label {_short(largest)}")
+    if not named and largest >= max(len(names), NAMELESS_CLASSES):
+        raise UserError(
+            f"{source} has a label {_short(largest)}, which makes more classes than there are"
+            ' images: count them from 0, or name them all in "classes"'
+        )
+    classes = tuple(map(str, named or range(largest + 1)))
     return Label(torch.tensor([labels[name] for name in names]), classes)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."

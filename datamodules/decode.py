@@ -1,6 +1,7 @@
 """From an encoded image to pixels: modes, crop and resize, through Pillow."""
 
 import io
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,10 @@ from saddlepoint.errors import UserError
 
 GREY_MODES = ("1", "L", "LA")
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+#: What is read, by content; Pillow knows others, some of which start programs.
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+#: Pixels of one image before crop and resize; more are refused before any is decoded.
+MOST_PIXELS = 2**26
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}
 
 
@@ -38,12 +43,23 @@ class Decoder:
         """Decode the file ``name`` to (C, H, W) uint8.
 
         Raises:
-            UserError: the bytes are no readable image, or have no 8-bit form.
+            UserError: the bytes are no readable image, have no 8-bit form or too many pixels.
         """
         try:
-            image = Image.open(io.BytesIO(encoded))
+            with warnings.catch_warnings():
+                # The limit is ours, and lower.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise UserError(
+                    f"{name} has {width:,} x {height:,} pixels, and at most {MOST_PIXELS:,} are"
+                    " decoded: make it smaller or leave it out"
+                )
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
+        except UserError:
+            raise
         except Exception as error:  # Pillow's readers raise whatever their parsers do
             raise UserError(
                 f"{name} is corrupt or no image ({error or type(error).__name__}): "

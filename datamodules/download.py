@@ -8,7 +8,7 @@ from pathlib import Path
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
-from saddlepoint.errors import UserError
+from saddlepoint.errors import UserError, one_line_on_ctrl_c
 
 USAGE = "usage: saddlepoint download NAME root=DIRECTORY"
 
@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if len(names) != 1 or options:
             raise UserError(f"{USAGE}, where NAME is one of {', '.join(DOWNLOADS)}")
-        download(names[0], root)
+        with one_line_on_ctrl_c():
+            download(names[0], root)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -12,11 +12,12 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from saddlepoint.errors import UserError
-from saddlepoint.evaluation.fakes import BATCH_OF_STATISTICS, Fakes, Generated
+from saddlepoint.evaluation.fakes import BATCH_OF_STATISTICS, Fakes, Generated, GivenFakes
 from saddlepoint.evaluation.image_pass import ImagePass, Progress
 from saddlepoint.evaluation.metrics.metric import Metric, SetMetric
 from saddlepoint.evaluation.metrics.pairs import PairMetric, PairValues
 from saddlepoint.evaluation.named import is_unaltered, metrics_of, settings_of
+from saddlepoint.evaluation.progress_lines import lines_where_nobody_watches
 from saddlepoint.evaluation.protocol import Protocol, about, annotations
 from saddlepoint.evaluation.ranks import any_rank, extremes, rank_and_count, share
 from saddlepoint.evaluation.real_side import RealSide
@@ -227,7 +228,7 @@ class Evaluator:
             data: a data module, see `datamodules.base.DataModule`.
             device: where to compute.
             fakes: what is to be scored; None where it is not known yet: a generator's images.
-            progress: told from now on how far a pass has come.
+            progress: told from now on how far a pass has come; by default lines in a log file.
 
         Returns:
             This object, which can now `score`.
@@ -241,6 +242,7 @@ class Evaluator:
         for extractor in self.extractors.values():
             extractor.load(device)
         self.protocol = self._protocol(data.spec, *self._numbers(data, fakes))
+        progress = progress or lines_where_nobody_watches(rank_and_count()[0])
         self.images = ImagePass(self.extractors, self.jpeg, device, progress)
         self.real = self.images.collectors(self.sets, "of_reals", self.protocol.num_real)
         with torch.no_grad():
@@ -293,6 +295,8 @@ class Evaluator:
             ConstantImagesError: all images are the same.
         """
         self._check_inputs(fakes)
+        if isinstance(fakes, GivenFakes):
+            fakes = fakes.drawn(self.protocol.num_fake)
         values = [self._score_once(fakes, seed) for seed in self.seeds]
         by_seed = {name: [found.values[name] for found in values] for name in values[0].values}
         return Scores(

@@ -1,9 +1,10 @@
 """Where generated images come from: a generator, or images that some other program made."""
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +111,7 @@ class GeneratorFakes:
 
 
 class GivenFakes:
-    """Images of a data module, taken in an order of the seed's where not all are wanted.
+    """Images of a data module, drawn under the seed where not all are wanted.
 
     Args:
         data: a data module, see `datamodules.base.DataModule`.
@@ -131,6 +132,12 @@ class GivenFakes:
             self._classes = torch.tensor([classes.index(name) for name in own])
         else:
             self._classes = torch.zeros(max(len(own), 1), dtype=torch.long)
+
+    def drawn(self, wanted: int) -> Self:
+        """The same of which one evaluation takes so many, from all over the set."""
+        other = copy.copy(self)
+        other.wanted = wanted
+        return other
 
     def batches(
         self, positions: range, batch_size: int, seed: int, batch_norm: str = "eval"

@@ -2,32 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from typing import Any, Self
 
 from saddlepoint.extractors.extractor import Extractor
 from saddlepoint.fingerprint import fingerprint
 
-#: Raised whenever a change of this package moves a score.
-DEFINITION = 2
+#: Raised whenever a change, of this package or of a library, moves a score beyond its tolerance in
+#: the tests. Versions of libraries are provenance and stand in records, not in protocols.
+DEFINITION = 3
 
 #: What the features of the real images depend on.
 REAL_SIDE = (
     *("dataset", "dataset_digest", "num_real", "extractor", "extractor_hash", "resize"),
-    *("quantisation", "jpeg", "annotations", "versions"),
+    *("quantisation", "jpeg", "annotations", "definition"),
 )
 
 #: What few protocols have.
 RARE = ("extractors", "annotations", "inputs")
-
-
-def library_versions() -> dict[str, str]:
-    """Versions that a score depends on; patch releases and builds of torch are one version."""
-    return {
-        "evaluation": str(DEFINITION),
-        "torch": ".".join(version("torch").split(".")[:2]),
-        "torch-fidelity": version("torch-fidelity"),
-    }
 
 
 def about(extractor: Extractor) -> dict[str, str]:
@@ -69,7 +60,7 @@ class Protocol:
         annotations: digests of the data's fields that scores read beside the images.
         inputs: dataset and digest of the images that a generator is fed with, and digests of their
             fields that scores read.
-        versions: of the libraries that a score depends on.
+        definition: number of the definition of all scores, see ``DEFINITION``.
         name: under conf/protocol, if it is one of those unchanged; moves nothing.
     """
 
@@ -90,7 +81,7 @@ class Protocol:
     extractors: dict[str, dict[str, str]] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=library_versions)
+    definition: int = DEFINITION
     name: str | None = None
 
     def seen_by(self, extractor: Extractor | None) -> Self:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from saddlepoint.atomic import write_text
-from saddlepoint.errors import UserError
+from saddlepoint.errors import UserError, one_line_on_ctrl_c
 from saddlepoint.leaderboard import Table, flat, published_figures, read, tables
 from saddlepoint.leaderboard.html_page import to_html
 from saddlepoint.leaderboard.terminal import show
@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the leaderboard and write what is asked for; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        _compare(options)
+        with one_line_on_ctrl_c():
+            _compare(options)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

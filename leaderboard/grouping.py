@@ -16,6 +16,9 @@ from saddlepoint.records.settings import HARMLESS, is_under
 #: in these alone are one row.
 REPETITION = (*HARMLESS, "seed", "gan.seed")
 
+#: Libraries that compute scores; tables say where their versions are mixed.
+SCORING_LIBRARIES = ("torch", "torchvision", "torch-fidelity")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -129,6 +132,16 @@ class Table:
     def protocol_name(self) -> str | None:
         """Name of the protocol, if it has one."""
         return self.protocol.get("name")
+
+    @property
+    def mixed_versions(self) -> dict[str, list[str]]:
+        """Libraries that scored its rows in more than one version, with these versions."""
+        points = [entry.point for row in self.rows for entry in row.entries]
+        found = {
+            name: sorted({p.versions[name] for p in points if name in p.versions})
+            for name in SCORING_LIBRARIES
+        }
+        return {name: versions for name, versions in found.items() if len(versions) > 1}
 
     @property
     def shape(self) -> tuple[int, ...]:

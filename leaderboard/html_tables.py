@@ -26,6 +26,8 @@ def table_card(table: Table, place: Place) -> str:
             f'<p class="apart">Differs from the other {escape(table.score)} tables of this data in:'
             f" {listed}</p>"
         )
+    if mixed := text.mixed_versions(table):
+        apart += f'<p class="apart">{escape(mixed[0].upper() + mixed[1:])}</p>'
     return "\n".join(
         [
             '<article class="card">',

@@ -42,6 +42,7 @@ class Point:
     hardware: str
     commit: str | None
     time: str
+    versions: dict[str, str] = field(default_factory=dict)  # of what scored it
 
 
 @dataclass
@@ -172,6 +173,7 @@ def _point(record: dict[str, Any]) -> Point:
         hardware=_hardware(record.get("hardware") or {}),
         commit=None if commit is None else printable(commit),
         time=printable(record.get("time") or ""),
+        versions={printable(k): printable(v) for k, v in (record.get("versions") or {}).items()},
     )
 
 

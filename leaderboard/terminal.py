@@ -36,6 +36,8 @@ def _show_table(table: Table, console: Console) -> None:
     if table.differs:
         listed = text.differences(table.differs)
         console.print(Text(f"differs from the other {table.score} tables in: {listed}", "dim"))
+    if mixed := text.mixed_versions(table):
+        console.print(Text(mixed, "dim"))
     columns = _columns(table)
     lines = [[cell(row) for _, cell in columns] for row in table.rows]
     cited = [

@@ -150,6 +150,12 @@ def differences(values: dict[str, Any]) -> str:
     return ", ".join(f"{printable(key)} {printable(value)}" for key, value in values.items())
 
 
+def mixed_versions(table: Table) -> str:
+    """Versions of libraries that a table mixes; empty where it mixes none."""
+    listed = [f"{name} {' and '.join(found)}" for name, found in table.mixed_versions.items()]
+    return f"scored with {', '.join(listed)}" if listed else ""
+
+
 def row_name(row: Row) -> str:
     """Method, terms and settings of a row in one line."""
     name = " + ".join([row.run.method, *row.run.terms])

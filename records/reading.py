@@ -3,11 +3,15 @@
 import json
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from saddlepoint.records import first_schema
 from saddlepoint.records.record import LARGER, SCHEMA, SMALLER
+
+#: Bytes of one record.
+LONGEST_LINE = 2**24
 
 log = logging.getLogger(__name__)
 
@@ -25,20 +29,35 @@ def read_records(path: Path, problems: list[str] | None = None) -> list[dict[str
     if not path.exists():
         return []
     problem = log.warning if problems is None else problems.append
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        problem(f"{path} cannot be read ({error.strerror}) and is left out.")
+    if not path.is_file():  # reading a pipe would never end
+        problem(f"{path} is no file and is left out.")
         return []
     records = []
-    for number, line in enumerate(lines, 1):
+    try:
+        with path.open("rb") as file:
+            _collect(file, path, records, problem)
+    except OSError as error:
+        problem(f"{path} cannot be read ({error.strerror}) and is left out.")
+    return records
+
+
+def _collect(
+    file: IO[bytes], path: Path, records: list[dict[str, Any]], problem: Callable[[str], Any]
+) -> None:
+    number = 0
+    while line := file.readline(LONGEST_LINE):
+        number += 1
+        is_last = not line.endswith(b"\n")
+        if len(line) == LONGEST_LINE and is_last:
+            problem(f"Line {number} of {path} is longer than any record: what follows is left out.")
+            return
         if not line.strip():
             continue
         try:
             content = json.loads(line)
             newer = content["schema"] > SCHEMA
         except (ValueError, TypeError, KeyError, RecursionError):
-            last = " (the last, perhaps just being written)" if number == len(lines) else ""
+            last = " (the last, perhaps just being written)" if is_last else ""
             problem(f"Line {number} of {path}{last} is torn and left out.")
             continue
         if newer:
@@ -46,9 +65,10 @@ def read_records(path: Path, problems: list[str] | None = None) -> list[dict[str
             continue
         try:
             records.append(_checked(content))
-        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+        except (
+            *(TypeError, KeyError, ValueError, AttributeError, OverflowError, RecursionError),
+        ) as error:
             problem(f"Line {number} of {path} is left out: it lacks or garbles {error}.")
-    return records
 
 
 def _checked(record: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saddlepoint.atomic import UnwritableError, append
 from saddlepoint.records.origin import versions
 
 if TYPE_CHECKING:
@@ -92,14 +93,16 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
 
     Raises:
         ValueError: a value is NaN or infinite.
+        UnwritableError: the file cannot be written; nothing of the record is in it then.
     """
     line = json.dumps(record, allow_nan=False).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                line = b"\n" + line
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            with path.open("rb") as file:
+                if file.seek(0, os.SEEK_END):
+                    file.seek(-1, os.SEEK_END)
+                    line = line if file.read(1) == b"\n" else b"\n" + line
+    except OSError as error:
+        raise UnwritableError(path, error) from error
+    append(path, line)

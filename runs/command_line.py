@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from saddlepoint.errors import UserError
+from saddlepoint.errors import UserError, one_line_on_ctrl_c
 from saddlepoint.records.settings import flat
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -53,12 +53,13 @@ def _config_name() -> str:
 
 @contextlib.contextmanager
 def mistakes() -> Iterator[None]:
-    """End with exit code 2 and one sentence on stderr on what the user can mend.
+    """End with exit code 2 and one sentence on stderr on what the user can mend; 130 on Ctrl-C.
 
     ``debug=true`` on the command line shows the traceback as well.
     """
     try:
-        yield
+        with one_line_on_ctrl_c():
+            yield
     except Exception as error:
         sentence = user_sentence(error)
         if sentence is None:

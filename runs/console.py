@@ -4,6 +4,8 @@ import importlib
 import sys
 from pathlib import Path
 
+from saddlepoint.errors import one_line_on_ctrl_c
+
 ROOT = Path(__file__).resolve().parent.parent
 #: Commands, and the modules whose ``main`` they run.
 COMMANDS = {
@@ -29,4 +31,5 @@ def main() -> int | None:
     # The program's name for Hydra and argparse; also the file that a launcher of several processes
     # starts anew with the same arguments.
     sys.argv = [str(ROOT / f"{name}.py"), *sys.argv[2:]]
-    return importlib.import_module(COMMANDS[name]).main()
+    with one_line_on_ctrl_c():
+        return importlib.import_module(COMMANDS[name]).main()

@@ -117,8 +117,10 @@ def evaluate(config: DictConfig) -> Scores:
         if isinstance(evaluator, NoScores):
             raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
         scores = evaluator.score(found.fakes)
+    # What took an hour to compute is shown whether or not there is room to record it.
+    _show(scores, found.about["run"]["title"])
     append_record(found.records, make_record(scores, **found.about))
-    _show(scores, found.about["run"]["title"], found.records)
+    output().print(f"recorded in {found.records}", soft_wrap=True)
     return scores
 
 
@@ -134,7 +136,7 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _show(scores: Scores, name: str, records: Path) -> None:
+def _show(scores: Scores, name: str) -> None:
     """Print the scores and what they mean."""
     protocol = scores.protocol
     console = output()
@@ -154,7 +156,6 @@ def _show(scores: Scores, name: str, records: Path) -> None:
         seeds = [" ".join(f"{v:.4g}" for v in scores.by_seed[score])] if scores.by_seed else []
         table.add_row(score, f"{value:.5g}", *seeds)
     console.print(table)
-    console.print(f"recorded in {records}", soft_wrap=True)
 
 
 @hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="evaluate")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import os
 import socket
 from collections.abc import Iterable
@@ -11,8 +12,10 @@ from typing import Any
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from saddlepoint.atomic import write_text
+from saddlepoint.atomic import append, write_text
 from saddlepoint.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 class CSVFile(Logger):
@@ -31,9 +34,7 @@ class CSVFile(Logger):
         self.path = path
         self._rows: list[dict[str, Any]] = []
         if path.exists():
-            with path.open(newline="") as file:
-                rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
-            self._rows = [row for row in rows if int(row["iteration"]) <= iteration]
+            self._rows = [row for row in _rows(path) if int(row["iteration"]) <= iteration]
         self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
         self._is_on_disk = False  # until the first row, the file may hold what is to be dropped
 
@@ -60,8 +61,9 @@ class CSVFile(Logger):
             return
         self._rows.append(row)
         if self._is_on_disk and set(row) <= set(self._columns):
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, self._columns).writerow(row)
+            text = io.StringIO(newline="")
+            csv.DictWriter(text, self._columns).writerow(row)
+            append(self.path, text.getvalue().encode(), flush=False)
         else:
             self._write_all()
 
@@ -73,6 +75,32 @@ class CSVFile(Logger):
         writer.writerows(self._rows)
         write_text(self.path, text.getvalue(), make_folder=False)
         self._is_on_disk = True
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a file whose iteration and values are numbers; others are left out with a warning."""
+    if not path.is_file():  # reading a pipe would never end
+        raise UserError(f"{path} is no file: move it away.")
+    rows, bad = [], 0
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            for row in csv.DictReader(file):
+                # Cells beyond the header have no name, and missing ones no value.
+                given = {key: value for key, value in row.items() if value}
+                try:
+                    int(given["iteration"])
+                    [float(value) for value in given.values()]
+                except (KeyError, ValueError, TypeError):
+                    bad += 1
+                else:
+                    rows.append(given)
+    except csv.Error:  # a cell without end
+        bad += 1
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): let it be read.") from error
+    if bad:
+        log.warning("%d rows of %s hold no numbers and are left out", bad, path)
+    return rows
 
 
 def wandb(save_dir: str, name: str, project: str = "saddlepoint", **options: Any) -> WandbLogger:

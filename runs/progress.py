@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import Progress
 
+from saddlepoint.evaluation.progress_lines import ProgressLines
+
 
 def output() -> Console:
     """Standard output; wide enough for paths where it is not a terminal."""
@@ -15,13 +17,16 @@ def output() -> Console:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show how far long computations have come, on a terminal alone.
+    """Show how far long computations have come: a bar on a terminal, else a line now and then.
 
     Yields:
         What to tell it: a description, how much is done, and how much there is to do.
     """
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        yield ProgressLines()
+        return
+    with Progress(console=console, transient=True) as bar:
         tasks = {}
 
         def tell(what: str, done: int, total: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from saddlepoint.evaluation.protocol import Protocol
+from saddlepoint.fingerprint import fingerprint
 
 CIFAR10 = {"name": "cifar10", "shape": [3, 32, 32], "classes": list("abcdefghij"), "digest": "c1f"}
 AVATARS = {"name": "avatars", "shape": [3, 32, 32], "classes": ["man", "woman"], "digest": "a7a"}
@@ -26,10 +27,17 @@ def protocol(dataset="cifar10", name=None, **changes):
         "scores": {"fid": {}},
         "seeds": (0,),
         "generator": "raw",
-        "versions": {"torch": "2.11", "torch-fidelity": "0.4.0"},
     }
     about = Protocol(**(values | changes))
     return {**about.as_dict(), "name": name}, about.fingerprint
+
+
+def protocol_with_versions(torch="2.11"):
+    """As records had it whose fingerprints held versions."""
+    meaning, _ = protocol()
+    meaning.pop("definition")
+    meaning["versions"] = {"evaluation": "2", "torch": torch, "torch-fidelity": "0.4.0"}
+    return meaning, fingerprint({k: v for k, v in meaning.items() if k != "name"})
 
 
 def config(method="sngan", terms=(), seed=0, iterations=100_000, **settings):
@@ -49,13 +57,13 @@ def config(method="sngan", terms=(), seed=0, iterations=100_000, **settings):
 
 def record(scores, iteration=100_000, data=CIFAR10, about=None, **changes):
     settings = changes.pop("config", config())
-    meaning, fingerprint = about or protocol()
+    meaning, mark = about or protocol()
     title = "+".join([f"{data['name']}-{settings['method']}", *settings["terms"]])
     return {
         "schema": 1,
         "scores": scores,
         "protocol": meaning,
-        "fingerprint": fingerprint,
+        "fingerprint": mark,
         "iteration": iteration,
         "kimg": iteration * 0.32,
         "seconds": iteration * 0.06,

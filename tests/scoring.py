@@ -41,6 +41,7 @@ class PlainData:
             classes=(),
             annotations={},
             digest=str(int(items.double().sum())),
+            annotations={},
         )
 
     def real_batches(self, batch_size, indices):

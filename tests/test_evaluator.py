@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import math
@@ -14,7 +15,6 @@ from PIL import Image
 from scoring import Pixels, PlainData, Sampled, evaluator, images, sample
 from two_ranks import on_two_ranks
 
-from saddlepoint import atomic
 from saddlepoint.datamodules import fields
 from saddlepoint.datamodules.avatars import Avatars
 from saddlepoint.datamodules.base import DataModule
@@ -183,7 +183,7 @@ def test_scores_that_cannot_be_had_are_refused_at_once():
         evaluator(scores={"fud": {}})
     with pytest.raises(UserError, match="no end of images"):
         evaluator(num_fake=None).check(data)
-    with pytest.raises(UserError, match="stretch=tilted is not to be had: give '' or set"):
+    with pytest.raises(UserError, match="'tilted' is no choice"):
         evaluator(stretch="tilted")
 
 
@@ -285,6 +285,16 @@ def test_given_images_are_counted_drawn_under_the_seed_and_matched_by_class():
     assert torch.equal(first, again) and not torch.equal(first, second)
     assert len(first.flatten(1).unique(dim=0)) == 10
 
+    # However they are sorted, fewer than there are come from all over the set.
+    halves = Data(torch.cat([torch.zeros(15, 3, 4, 4), torch.ones(15, 3, 4, 4)]).mul(255).byte())
+    asked = []
+    score = evaluator(num_fake=10).prepare(Data(images(50, 1)), fakes=GivenFakes(halves))
+    taken = halves.real_batches
+    halves.real_batches = lambda size, chosen: asked.append(chosen) or taken(size, chosen)
+    with contextlib.suppress(UserError):  # of another size
+        score.score(GivenFakes(halves))
+    assert asked and set((asked[0] >= 15).tolist()) == {True, False}
+
     class Named(Data):
         def load(self):
             labels = torch.arange(30) % 2
@@ -353,7 +363,7 @@ def test_torn_write_leaves_no_cache(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     prepared(tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -369,7 +379,7 @@ def test_protocol_names_everything():
     assert (protocol.num_real, protocol.num_fake, protocol.extractor) == (50, 10, "pixels")
     assert json.loads(json.dumps(protocol.as_dict())) == protocol.as_dict()
     values = protocol.as_dict()
-    changes = {"versions": {"torch": "0"}, "scores": {"kid": {}}, "seeds": (1,), "jpeg": 75}
+    changes = {"definition": 0, "scores": {"kid": {}}, "seeds": (1,), "jpeg": 75}
     for name in values:
         changed = Protocol(**(values | {name: changes.get(name, "changed")}))
         # A name moves nothing.

@@ -8,7 +8,16 @@ import subprocess
 import sys
 
 import pytest
-from fake_runs import AVATARS, config, grid, outputs, protocol, record, write_run
+from fake_runs import (
+    AVATARS,
+    config,
+    grid,
+    outputs,
+    protocol,
+    protocol_with_versions,
+    record,
+    write_run,
+)
 from rich.console import Console
 
 from saddlepoint.leaderboard import command as leaderboard
@@ -142,13 +151,28 @@ def test_two_protocols_never_share_a_ranking(sweep):
         {"num_fake": 5000},
         {"generator": "ema"},
         {"dataset_digest": "another"},
-        {"versions": {"torch": "2.12"}},
+        {"definition": 0},
     ],
 )
 def test_whatever_moves_a_score_makes_a_table_of_its_own(tmp_path, change):
     write_run(tmp_path / "a", [record({"FID": 20.0})])
     write_run(tmp_path / "b", [record({"FID": 10.0}, about=protocol(**change))])
     assert len(tables(read([tmp_path]).runs)) == 2
+
+
+def test_versions_divide_no_table_but_those_of_records_whose_fingerprints_held_them(tmp_path):
+    for name, torch in (("a", "2.11.0"), ("b", "2.12.0")):
+        settings = config(method=name)
+        versions = {"torch": torch}
+        write_run(tmp_path / name, [record({"FID": 20.0}, config=settings, versions=versions)])
+    (table,) = tables(read([tmp_path]).runs)
+    assert len(table.rows) == 2 and table.mixed_versions == {"torch": ["2.11.0", "2.12.0"]}
+    for name, torch in (("c", "2.11"), ("d", "2.12"), ("e", "2.12")):
+        about = protocol_with_versions(torch)
+        write_run(tmp_path / name, [record({"FID": 1.0}, config=config(method=name), about=about)])
+    found = tables(read([tmp_path]).runs)
+    assert sorted(len(table.rows) for table in found) == [1, 2, 2]
+    assert {table.differs.get("versions.torch") for table in found} == {None, "2.11", "2.12"}
 
 
 def test_a_forged_fingerprint_brings_no_protocols_together(tmp_path):
