@@ -41,7 +41,6 @@ class PlainData:
             classes=(),
             annotations={},
             digest=str(int(items.double().sum())),
-            annotations={},
         )
 
     def real_batches(self, batch_size, indices):
