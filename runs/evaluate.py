@@ -47,7 +47,7 @@ class Contestant:
 
 def generator_of_run(config: DictConfig, device: torch.device) -> Contestant:
     """The generator of a checkpoint, with the data it was trained on."""
-    run = TrainedRun.find(config.run, config.output_dir)
+    run = TrainedRun.find(config.run, config.output_dir, config.trust)
     game, own = run.game(device), run.config
     data = run.data(config.data_dir)
     config.data_dir = config.data_dir or own.data_dir

@@ -1,7 +1,10 @@
 """The words of a command line, as a run keeps them."""
 
+from typing import Any
+
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 #: Of the settings of Hydra itself, those that a run cannot be composed without.
 KEPT = ("hydra.searchpath",)
@@ -23,6 +26,29 @@ def merge(stored: list[str], given: list[str]) -> list[str]:
         old, new = ([word for word in line if _key(word) == key] for line in (stored, given))
         words[key] = _replaced(old, new) if old and new else [*_typed_last(old or new)]
     return [word for line in words.values() for word in line]
+
+
+def resolved(words: list[str], config: DictConfig) -> list[str]:
+    """The words with what their resolvers say now: what a file holds is never resolved later."""
+    return [
+        f"{word.split('=')[0]}={_literal(OmegaConf.select(config, _key(word)))}"
+        if "${" in word
+        else word
+        for word in words
+    ]
+
+
+def _literal(value: Any) -> str:
+    """A value as a command line has it."""
+    if isinstance(value, ListConfig | list):
+        return f"[{','.join(map(_literal, value))}]"
+    if isinstance(value, DictConfig | dict):
+        return "{" + ",".join(f"{key}:{_literal(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
 
 
 def _replaced(old: list[str], new: list[str]) -> list[str]:

@@ -1,13 +1,12 @@
 """Going on where a run stopped, with its own settings and no others by accident."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from saddlepoint.errors import UserError
 from saddlepoint.records.settings import HARMLESS, flat, is_under
-from saddlepoint.runs.overrides import merge
 from saddlepoint.runs.trained_run import TrainedRun
 
 
@@ -38,9 +37,8 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
     if config.ckpt is None:
         return Resumption(config, overrides)
     refusals = []
-    for run in _candidates(config):
-        merged = merge(run.overrides, overrides)
-        config = compose("train", overrides=merged)
+    for run in _candidates(config, config.trust):
+        config, merged = run.composed(overrides)
         changed = changes(run.content["config"], OmegaConf.to_container(config, resolve=True))
         if changed and not config.allow_changes:
             listed = ", ".join(f"{key} ({old} -> {new})" for key, (old, new) in changed.items())
@@ -58,10 +56,10 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
     raise UserError(refusals[0])
 
 
-def _candidates(config: DictConfig) -> list[TrainedRun]:
+def _candidates(config: DictConfig, trusted: Sequence[str]) -> list[TrainedRun]:
     if config.ckpt != "last":
-        return [TrainedRun.find(config.ckpt, config.output_dir)]
-    newest_first = TrainedRun.newest_first(config.output_dir)
+        return [TrainedRun.find(config.ckpt, config.output_dir, trusted)]
+    newest_first = TrainedRun.newest_first(config.output_dir, trusted)
     if not newest_first:
         raise UserError(f"There is no run to resume under {config.output_dir}: leave out ckpt.")
     return newest_first

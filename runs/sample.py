@@ -20,7 +20,7 @@ def sample(config: DictConfig) -> Path:
         UserError: a wrong setting, no such run, or the run cannot make it.
     """
     check_settings(config, "sample")
-    run = TrainedRun.find(config.run, config.output_dir)
+    run = TrainedRun.find(config.run, config.output_dir, config.trust)
     panel = PANELS[config.what](Subject(run, config))
     output = Path(config.output) if config.output else run.folder / f"{config.what}.png"
     for note in panel.notes:

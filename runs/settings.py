@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,6 +54,7 @@ class RunSettings:
         output_dir: gets one folder a run.
         run_name: of that folder; null: data, method, terms, seed and time.
         ckpt: a checkpoint or run folder to resume; last: the newest run.
+        trust: packages whose classes the settings of a checkpoint may name, see `runs.trust`.
         allow_changes: resume although settings that alter training differ.
         debug: show tracebacks of user errors.
     """
@@ -82,6 +83,7 @@ class RunSettings:
     output_dir: str = "outputs"
     run_name: str | None = None
     ckpt: str | None = None
+    trust: Sequence[str] = ()
     allow_changes: bool = False
     debug: bool = False
 
@@ -94,6 +96,7 @@ class EvaluateSettings:
         protocol: what to score under; null: the run's own, all_images for images.
         datamodule: the real images that images= are scored against; a run has its own.
         run: folder of a run, a checkpoint, or last: the newest run.
+        trust: packages whose classes the run's settings may name, see `runs.trust`.
         images: folder or zip of images that any program made.
         reference: folder or zip of real images, in place of datamodule=.
         title: what leaderboards call the images; null: the name of the folder.
@@ -106,6 +109,7 @@ class EvaluateSettings:
     protocol: Node | None = None
     datamodule: Node | None = None
     run: str | None = None
+    trust: Sequence[str] = ()
     images: str | None = None
     reference: str | None = None
     title: str | None = None
@@ -121,6 +125,7 @@ class SampleSettings:
 
     Attributes:
         run: a run folder or a checkpoint; last: the newest run.
+        trust: packages whose classes the run's settings may name, see `runs.trust`.
         what: the picture.
         output: PNG to write; null: {run folder}/{what}.png.
         output_dir: where run=last looks.
@@ -141,6 +146,7 @@ class SampleSettings:
     """
 
     run: str = "last"
+    trust: Sequence[str] = ()
     what: Literal[
         *("grid", "interpolation", "truncation", "classes", "neighbours", "spectrum"),
         "sample_size",

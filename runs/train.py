@@ -26,7 +26,7 @@ from saddlepoint.runs.callbacks.final_scores import FinalScores
 from saddlepoint.runs.closing_screen import closing_screen
 from saddlepoint.runs.current_run import CurrentRun, new_folder, title_of
 from saddlepoint.runs.loggers import finish
-from saddlepoint.runs.overrides import typed_overrides
+from saddlepoint.runs.overrides import resolved, typed_overrides
 from saddlepoint.runs.progress import output
 from saddlepoint.runs.resume import resume
 from saddlepoint.runs.settings import check_settings, check_terms
@@ -56,6 +56,7 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     config, overrides, left = resume(config, overrides)
     if left is not None:
         check_settings(config, "train")
+    overrides = resolved(overrides, config)
     check_terms(config, overrides)
     data = instantiate(config.datamodule, _convert_="all")
     say = rank_zero_only(partial(console.print, soft_wrap=True))
@@ -105,7 +106,7 @@ def _known_before(config: DictConfig) -> DictConfig:
     """What means something before a run is found that the other settings come on top of."""
     if config.ckpt is None:
         return config
-    return OmegaConf.masked_copy(config, ["ckpt", "output_dir", "allow_changes"])
+    return OmegaConf.masked_copy(config, ["ckpt", "trust", "output_dir", "allow_changes"])
 
 
 def _take_up(left: TrainedRun, game: Game, data: DataModule, allow_changes: bool) -> None:

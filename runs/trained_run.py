@@ -1,5 +1,6 @@
 """A run that has been trained, or is to be resumed: its folder, checkpoint, data and game."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from saddlepoint.runs.checkpoint_file import LAST
 from saddlepoint.runs.current_run import title_of
 from saddlepoint.runs.overrides import merge
 from saddlepoint.runs.stages import FOLDER, after_stages
+from saddlepoint.runs.trust import check_settings_of_file, check_words_of_file, targets
 
 
 class TrainedRun:
@@ -28,35 +30,41 @@ class TrainedRun:
 
     Args:
         checkpoint: the file.
+        trusted: packages whose classes its settings may name, see `runs.trust`.
     """
 
-    def __init__(self, checkpoint: Path) -> None:
-        self.checkpoint = checkpoint
+    def __init__(self, checkpoint: Path, trusted: Sequence[str] = ()) -> None:
+        self.checkpoint, self.trusted = checkpoint, tuple(trusted)
 
     @classmethod
-    def find(cls, where: str | Path, output_dir: str | Path) -> "TrainedRun":
+    def find(
+        cls, where: str | Path, output_dir: str | Path, trusted: Sequence[str] = ()
+    ) -> "TrainedRun":
         """Find a run.
 
         Args:
             where: its folder, one of its checkpoints, or "last": the newest run.
             output_dir: where the newest run is looked for.
+            trusted: packages whose classes its settings may name.
 
         Raises:
             UserError: there is no run.
         """
         if where == "last":
-            runs = cls.newest_first(output_dir)
+            runs = cls.newest_first(output_dir, trusted)
             if not runs:
                 raise UserError(f"There is no run under {output_dir}: train one, or name another.")
             return runs[0]
         path = Path(where)
-        return cls(path / LAST if path.is_dir() else path)
+        return cls(path / LAST if path.is_dir() else path, trusted)
 
     @classmethod
-    def newest_first(cls, output_dir: str | Path) -> "list[TrainedRun]":
+    def newest_first(
+        cls, output_dir: str | Path, trusted: Sequence[str] = ()
+    ) -> "list[TrainedRun]":
         """All runs under a folder, the one that wrote its last checkpoint last first."""
-        found = Path(output_dir).rglob(str(LAST))
-        return [cls(p) for p in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)]
+        found = sorted(Path(output_dir).rglob(str(LAST)), key=lambda p: p.stat().st_mtime)
+        return [cls(path, trusted) for path in reversed(found)]
 
     @property
     def folder(self) -> Path:
@@ -74,9 +82,27 @@ class TrainedRun:
         """Everything in the checkpoint.
 
         Raises:
-            UserError: there is none, it is torn, not one of ours, or from a later version.
+            UserError: there is none, it is torn, not one of ours, from a later version, or its
+                settings name what a file may not.
         """
-        return checkpoint_file.load(self.checkpoint)
+        content = checkpoint_file.load(self.checkpoint)
+        check_settings_of_file(content["config"], self.trusted, self.checkpoint)
+        return content
+
+    def composed(self, words: Sequence[str]) -> tuple[DictConfig, list[str]]:
+        """Compose its command line with more words on top; also gives the words of both.
+
+        Raises:
+            UserError: its command line names what a file may not.
+        """
+        merged = merge(self.overrides, list(words))
+        kept = [word for word in self.overrides if word in merged]
+        check_words_of_file(kept, self.trusted, self.checkpoint)
+        own = OmegaConf.to_container(compose("train", overrides=kept))
+        own = {key: value for key, value in own.items() if key != "hydra"}
+        for target in targets(own):
+            check_settings_of_file({"_target_": target}, self.trusted, self.checkpoint)
+        return compose("train", overrides=merged), merged
 
     @property
     def config(self) -> DictConfig:
@@ -132,7 +158,7 @@ class TrainedRun:
         """
         config = self.config
         if data_dir is not None:
-            config = compose("train", overrides=merge(self.overrides, [f"data_dir={data_dir}"]))
+            config, _ = self.composed([f"data_dir={data_dir}"])
         data = instantiate(config.datamodule, _convert_="all")
         places = [Path(config.output_dir) / FOLDER, self.folder.parent / FOLDER]
         artifacts = next((place for place in places if place.is_dir()), places[0])

@@ -8,6 +8,7 @@ import pytest
 from train_cli import QUICK, ROOT
 
 EXAMPLE = ROOT / "examples" / "own_method"
+TRUST = "trust=[own_method]"  # its classes are named by the run's files
 SEARCHED = "hydra.searchpath=[pkg://own_method.conf]"
 CONSOLE = "import sys; from saddlepoint.runs.console import main; sys.exit(main())"
 SCORED = [
@@ -48,16 +49,22 @@ def test_a_method_outside_the_package_does_all_that_ours_do(run):
     assert "discriminator/drift" in (folder / "metrics.csv").read_text().splitlines()[0]
 
     # Resumed from its folder or as the newest: where its YAMLs lie is remembered.
-    said = run("train", "ckpt=last", "iterations=8", "allow_changes=true")
+    said = run("train", "ckpt=last", TRUST, "iterations=8", "allow_changes=true")
     assert "avatars-drift_sngan: 8 iterations" in said
     assert "finished" in said
 
-    run("sample", "run=last", "images=4")
+    run("sample", "run=last", TRUST, "images=4")
     assert (folder / "grid.png").stat().st_size > 500
-    run("evaluate", "run=last", "protocol=quick", "protocol.num_fake=64", "protocol.num_real=256")
+    run(
+        "evaluate",
+        "run=last",
+        TRUST,
+        "protocol=quick",
+        "protocol.num_fake=64",
+        "protocol.num_real=256",
+    )
     # Data found elsewhere: its settings are composed anew.
-    few = ("protocol.num_fake=64", "protocol.num_real=256", "protocol=quick")
-    run("evaluate", "run=last", "data_dir=nowhere", *few)
+    run("evaluate", "run=last", TRUST, "data_dir=nowhere", *few)
 
     said = run("leaderboard", "outputs")
     assert "drift_sngan" in said and "FD" in said
