@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.errors import UserError
 from saddlepoint.gans.distributed import average_gradients
 from saddlepoint.gans.loss_log import LossLog
 from saddlepoint.gans.moving_average import MovingAverage
@@ -395,8 +396,19 @@ class Game(pl.LightningModule):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up a run where `state` left it; optimisers follow when training starts."""
-        self.load_state_dict(state["modules"])
+        """Take up a run where `state` left it; optimisers follow when training starts.
+
+        Raises:
+            UserError: it is the state of another game.
+        """
+        try:
+            self.load_state_dict(state["modules"])
+        except RuntimeError as error:
+            cause = str(error).strip().splitlines()[-1].strip()
+            raise UserError(
+                f"The weights of the checkpoint are not those of this game ({cause}): resume with"
+                " the settings it was trained with."
+            ) from error
         self.iteration = state["iteration"]
         self.images_shown = state["images_shown"]
         self._resumed_optimizers = state["optimizers"]

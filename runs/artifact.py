@@ -1,7 +1,5 @@
 """What a stage leaves behind: a file made once, found again, and checked when it is read."""
 
-import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 import torch
 
 from saddlepoint.atomic import whole_file
+from saddlepoint.runs.content_hash import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -63,33 +62,3 @@ def read(path: Path, name: str, fingerprint: str) -> Artifact | None:
         log.debug("%s: %s", path, error)
     log.warning("%s is damaged and is made anew", path)
     return None
-
-
-def sha256_of(content: Any) -> str:
-    """SHA-256 over tensors and plain values, nested in dicts and lists, by value and type.
-
-    Raises:
-        TypeError: a value of another kind.
-    """
-    digest = hashlib.sha256()
-    _feed(digest, content)
-    return digest.hexdigest()
-
-
-def _feed(digest: Any, value: Any) -> None:
-    if isinstance(value, torch.Tensor):
-        digest.update(f"tensor {value.dtype} {tuple(value.shape)} ".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    elif isinstance(value, dict):
-        digest.update(f"dict {len(value)} ".encode())
-        for key, inner in value.items():
-            _feed(digest, key)
-            _feed(digest, inner)
-    elif isinstance(value, list | tuple):
-        digest.update(f"{type(value).__name__} {len(value)} ".encode())
-        for inner in value:
-            _feed(digest, inner)
-    elif value is None or isinstance(value, str | int | float):
-        digest.update(f"{type(value).__name__} {json.dumps(value)} ".encode())
-    else:
-        raise TypeError(f"an artifact holds tensors and plain values, and no {type(value)}")

@@ -9,9 +9,12 @@ import torch
 
 from saddlepoint.atomic import whole_file
 from saddlepoint.errors import UserError
+from saddlepoint.runs.content_hash import sha256_of
 
 FORMAT = "saddlepoint"
-VERSION = 1
+VERSION = 2
+#: What every checkpoint holds.
+KEYS = {"config", "overrides", "data", "game", "seconds"}
 LAST = Path("checkpoints") / "last.ckpt"
 
 
@@ -23,7 +26,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
     """
     hint = ", and resume with ckpt=last, as the checkpoint before it is kept"
     with whole_file(path, hint=hint, make_folder=False) as file:
-        torch.save({**_header(), **content}, file)
+        torch.save({**_header(), "sha256": sha256_of(content), "content": content}, file)
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def load(path: str | Path) -> dict[str, Any]:
         path: the file, or the folder of a run.
 
     Raises:
-        UserError: there is none, it is torn, not one of ours, or from a later version.
+        UserError: there is none, it is damaged, not one of ours, or from another version.
     """
     path = Path(path)
     if path.is_dir():
@@ -41,19 +44,31 @@ def load(path: str | Path) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"There is no checkpoint {path}: give a .ckpt file or the folder of a run.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        content = None
-    except (RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"The checkpoint {path} is damaged: resume from another one.") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        stored = None
+    except Exception as error:  # torch's reader meets a damaged file in many ways
+        raise _damaged(path) from error
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         raise UserError(f"{path} is not a Saddlepoint checkpoint: give one that train.py wrote.")
-    if content["version"] != VERSION:
+    if stored.get("version") != VERSION:
         raise UserError(
-            f"{path} has checkpoint format {content['version']} and this version reads"
-            f" {VERSION}: use the version of Saddlepoint that wrote it ({content['written_by']})."
+            f"{path} has checkpoint format {stored.get('version')} and this version reads"
+            f" {VERSION}: use the version of Saddlepoint that wrote it"
+            f" ({stored.get('written_by')})."
         )
+    content = stored.get("content")
+    try:
+        whole = stored.get("sha256") == sha256_of(content)
+    except TypeError as error:
+        raise _damaged(path) from error
+    if not whole or not isinstance(content, dict) or not content.keys() >= KEYS:
+        raise _damaged(path)
     return content
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"The checkpoint {path} is damaged: resume from another one.")
 
 
 def _header() -> dict[str, Any]:

@@ -5,7 +5,7 @@ import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytorch_lightning as pl
 import torch
@@ -18,7 +18,8 @@ from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.gans.loss_log import DivergedError
 from saddlepoint.records.origin import origin
-from saddlepoint.runs import checkpoint_file
+from saddlepoint.runs import checkpoint_file, lock
+from saddlepoint.runs.content_hash import tensors_in
 
 
 @dataclass
@@ -43,6 +44,7 @@ class CurrentRun:
     seconds_before: float = 0.0
     stopped_by: str | None = None
     _started: float = field(default_factory=time.monotonic)
+    _lock: IO[str] | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -63,6 +65,24 @@ class CurrentRun:
     def seconds(self) -> float:
         """Wall-clock of the run so far, over all its processes."""
         return self.seconds_before + time.monotonic() - self._started
+
+    def __enter__(self) -> "CurrentRun":
+        """Become the only writer of the folder.
+
+        Raises:
+            UserError: another process is.
+        """
+        if rank_zero_only.rank == 0:
+            self._lock = lock.hold(self.folder)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Let others write there; a folder that a refused run would leave empty goes."""
+        if self._lock is not None:
+            if [path.name for path in self.folder.iterdir()] == [lock.NAME]:
+                (self.folder / lock.NAME).unlink()
+                self.folder.rmdir()
+            self._lock.close()
 
     def begin(self) -> None:
         """Make the folder, and keep the settings and the command line that led to them there.
@@ -85,21 +105,24 @@ class CurrentRun:
             path: where to; ``last.ckpt`` by default.
 
         Raises:
-            DivergedError: a weight or a loss is not finite.
+            DivergedError: a loss, or anything in the game's state, is not finite.
             UserError: the file cannot be written.
         """
         game.read_losses()
-        if not torch.stack([torch.isfinite(p).all() for p in game.parameters()]).all():
+        state = game.state()
+        numbers = [t for t in tensors_in(state) if t.is_floating_point() and t.numel()]
+        if not torch.stack([torch.isfinite(t).all().to(game.device) for t in numbers]).all():
             raise DivergedError(
-                f"The weights are not finite after iteration {game.iteration}: the run has"
-                " diverged; lower the learning rate or add a gradient penalty."
+                "The weights, or what goes with them, are not finite after iteration"
+                f" {game.iteration}: the run has diverged; lower the learning rate or add a"
+                " gradient penalty."
             )
         if trainer.is_global_zero:
             content = {
                 "config": self.settings,
                 "overrides": self.overrides,
                 "data": self.data,
-                "game": game.state(),
+                "game": state,
                 "seconds": self.seconds,
                 "made_by": origin(device_name(game.device), trainer.world_size),
             }
@@ -113,26 +136,29 @@ def title_of(config: DictConfig, data: str, game: Game) -> str:
 
 
 def new_folder(config: DictConfig, title: str) -> Path:
-    """Name the folder of a fresh run: ``{output_dir}/{run_name}``; nothing is written yet.
+    """Make the folder of a fresh run, ``{output_dir}/{run_name}``: it is this run's alone.
 
     Args:
         config: composed settings.
         title: names the run where ``run_name`` does not, together with seed and time.
 
     Raises:
-        UserError: a run of that name is there.
+        UserError: a run of that name is there, or the folder cannot be made.
     """
-    if config.run_name:
-        folder = Path(config.output_dir) / config.run_name
-        # Only the first process of several starts the folder; the others come later.
-        if folder.exists() and rank_zero_only.rank == 0:
-            raise UserError(
-                f"{folder} exists: resume it with ckpt={folder}, or choose another run_name."
-            )
-        return folder
-    name = f"{title}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-    numbers = itertools.count(2)  # a sweep may start two runs in a second
+    name = config.run_name or f"{title}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = Path(config.output_dir) / name
-    while folder.exists():
-        folder = Path(config.output_dir) / f"{name}-{next(numbers)}"
-    return folder
+    if rank_zero_only.rank != 0:  # only the first process of several writes
+        return folder
+    # A sweep may start several runs in a second: the folder is made, not looked for.
+    numbered = (folder.with_name(f"{name}-{number}") for number in itertools.count(2))
+    for made in itertools.chain([folder], () if config.run_name else numbered):
+        try:
+            made.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"{made} cannot be made ({error.strerror}): choose another output_dir."
+            ) from error
+        return made
+    raise UserError(f"{folder} exists: resume it with ckpt={folder}, or choose another run_name.")

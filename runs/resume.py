@@ -1,13 +1,19 @@
 """Going on where a run stopped, with its own settings and no others by accident."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 
 from saddlepoint.errors import UserError
 from saddlepoint.records.settings import HARMLESS, flat, is_under
+from saddlepoint.runs import lock
 from saddlepoint.runs.trained_run import TrainedRun
+
+#: Tells the other processes of a run which one the first process resumes.
+CHOSEN = "SADDLEPOINT_RESUMES"
 
 
 class Resumption(NamedTuple):
@@ -52,6 +58,7 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
                 f" train on, add iterations={2 * config.iterations} allow_changes=true."
             )
         else:
+            os.environ[CHOSEN] = str(run.checkpoint)
             return Resumption(config, merged, run)
     raise UserError(refusals[0])
 
@@ -59,10 +66,17 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
 def _candidates(config: DictConfig, trusted: Sequence[str]) -> list[TrainedRun]:
     if config.ckpt != "last":
         return [TrainedRun.find(config.ckpt, config.output_dir, trusted)]
+    if rank_zero_only.rank != 0 and CHOSEN in os.environ:
+        return [TrainedRun.find(os.environ[CHOSEN], config.output_dir, trusted)]
     newest_first = TrainedRun.newest_first(config.output_dir, trusted)
     if not newest_first:
         raise UserError(f"There is no run to resume under {config.output_dir}: leave out ckpt.")
-    return newest_first
+    resting = [run for run in newest_first if not lock.is_held(run.folder)]
+    if not resting:
+        raise UserError(
+            f"All runs under {config.output_dir} are going on: there is none to resume."
+        )
+    return resting
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

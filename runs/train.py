@@ -5,15 +5,20 @@ drive it.
 """
 
 import logging
+import signal
+import sys
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
 
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.errors import UserError
@@ -39,15 +44,18 @@ from saddlepoint.runs.trainer import build_callbacks, build_loggers, build_train
 def _composed(config: DictConfig) -> float | None:
     """Train one run from composed settings."""
     with command_line.mistakes():
-        return train(config, typed_overrides())
+        return train(config, typed_overrides(), on_stop=sys.exit)
 
 
-def train(config: DictConfig, overrides: list[str]) -> float | None:
+def train(
+    config: DictConfig, overrides: list[str], on_stop: Callable[[int], Any] = lambda code: None
+) -> float | None:
     """Train one run, fresh or resumed; return its last score, or None where nothing scores.
 
     Args:
         config: composed settings.
         overrides: the command line that led to them.
+        on_stop: gets the exit code, 128 and the signal's number, if a signal ended the run early.
     """
     _quiet_lightning()
     console = output()
@@ -75,6 +83,15 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
         folder=new_folder(config, title) if left is None else left.folder,
         seconds_before=0.0 if left is None else left.seconds,
     )
+    with run:
+        objective = _play(run, game, data, console)
+    if run.stopped_by:
+        on_stop(128 + signal.Signals[run.stopped_by])
+    return objective
+
+
+def _play(run: CurrentRun, game: Game, data: DataModule, console: Console) -> float | None:
+    """Fit, score and record; the run's folder is this process's own."""
     callbacks = build_callbacks(run)
     for callback in callbacks:
         if hasattr(callback, "check"):
@@ -82,15 +99,17 @@ def train(config: DictConfig, overrides: list[str]) -> float | None:
     trainer = build_trainer(run, callbacks, build_loggers(run, game.iteration))
 
     data.plan(
-        seed=config.seed,
-        batch_size=config.batch_size,
+        seed=game.seed,
+        batch_size=game.batch_size,
         batches_per_iteration=game.batches_per_iteration,
-        iterations=config.iterations,
+        iterations=game.iterations,
         start=game.iteration,
     )
     if trainer.is_global_zero:
         run.begin()
-        console.print(f"{title}: {config.iterations:,} iterations, in {run.folder}", soft_wrap=True)
+        console.print(
+            f"{run.title}: {game.iterations:,} iterations, in {run.folder}", soft_wrap=True
+        )
     for logger in trainer.loggers:
         logger.log_hyperparams(run.settings)
     try:

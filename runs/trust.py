@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from saddlepoint.errors import UserError
 from saddlepoint.runs.command_line import CONF
+from saddlepoint.runs.stages import Stage
 
 #: Classes that are defined in these packages may be made.
 OWN = tuple(
@@ -28,6 +29,7 @@ OWN = tuple(
 OTHERS = {
     "torch.optim": (Optimizer,),
     "pytorch_lightning": (Trainer, Callback, Logger, Strategy),
+    "saddlepoint.runs": (Stage,),
 }
 SEARCH_PATH = "hydra.searchpath"
 

@@ -109,7 +109,8 @@ def test_ours_leave_the_training_as_it_is_and_a_users_may_not(tmp_path):
     for name in DEFAULT:
         assert f"callbacks.{name}" in HARMLESS
     trained(MINE, "+callbacks.mine.word=a", folder=tmp_path)
-    again = [f"ckpt={tmp_path}/run", "sample_every=1", "~callbacks.status_line"]
+    again = [f"ckpt={tmp_path}/run", "trust=[test_callbacks]", "sample_every=1"]
+    again += ["~callbacks.status_line"]
     with pytest.raises(UserError, match=r"callbacks\.mine\.word \(a -> b\)"):
         train_here([*again, "+callbacks.mine.word=b"])
     with pytest.raises(UserError, match="has finished"):
@@ -148,7 +149,7 @@ def test_a_run_that_a_callback_ends_can_be_resumed_from_there(tmp_path, capsys):
     words = ["iterations=6", "checkpoint_every=100", f"output_dir={tmp_path}", "run_name=run"]
     ending = "+callbacks.mine._target_=test_callbacks.Ending"
     train_here([*QUICK, *words, ending])
-    assert TrainedRun.find("last", tmp_path).iteration == 3
+    assert TrainedRun.find("last", tmp_path, ["test_callbacks"]).iteration == 3
     said = capsys.readouterr().out
     assert "stopped by a callback" in said
     assert f"go on with: python train.py ckpt={tmp_path}/run" in said

@@ -183,7 +183,7 @@ def test_scores_that_cannot_be_had_are_refused_at_once():
         evaluator(scores={"fud": {}})
     with pytest.raises(UserError, match="no end of images"):
         evaluator(num_fake=None).check(data)
-    with pytest.raises(UserError, match="'tilted' is no choice"):
+    with pytest.raises(UserError, match="stretch=tilted is not to be had"):
         evaluator(stretch="tilted")
 
 

@@ -183,7 +183,7 @@ def test_it_resumes_bit_for_bit(method, term):
 
 
 def test_wrong_use_is_refused():
-    with pytest.raises(UserError, match="generator_task=fool .* give match, confuse "):
+    with pytest.raises(UserError, match="generator_task=fool .* give match or confuse "):
         MultiClassMatch(generator_task="fool")
     for term in (MultiClassMatch(), MultiClassMinimax()):
         with pytest.raises(UserError, match="square"):

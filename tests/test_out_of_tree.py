@@ -63,6 +63,7 @@ def test_a_method_outside_the_package_does_all_that_ours_do(run):
         "protocol.num_fake=64",
         "protocol.num_real=256",
     )
+    few = ("protocol.num_fake=64", "protocol.num_real=256", "protocol=quick")
     # Data found elsewhere: its settings are composed anew.
     run("evaluate", "run=last", TRUST, "data_dir=nowhere", *few)
 

@@ -170,5 +170,5 @@ def test_batch_norm_and_unknown_norms_are_refused():
     with pytest.raises(UserError, match="batch_norm=false"):
         R1().attach(DCGANDiscriminator(shape=(3, 16, 16), width=8))
     R1().attach(DCGANDiscriminator(shape=(3, 16, 16), width=8, batch_norm=False))
-    with pytest.raises(UserError, match="norm=l1 is not to be had: give l2, rms "):
+    with pytest.raises(UserError, match="norm=l1 is not to be had: give l2 or rms "):
         WassersteinGradientPenalty(norm="l1")

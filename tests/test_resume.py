@@ -67,7 +67,7 @@ def test_sigterm_writes_a_checkpoint_and_ends_cleanly(tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     code, output, errors = finish(process)
-    assert (code, errors) == (0, "")
+    assert (code, errors) == (128 + signal.SIGTERM, "")
     assert f"python train.py ckpt={tmp_path}/run" in output
     assert checkpoint_file.load(tmp_path / "run")["game"]["iteration"] > 0
 
@@ -97,9 +97,13 @@ def test_metrics_go_on_in_one_file(tmp_path):
     assert [row.split(",")[0] for row in rows] == ["iteration", "2", "4", "6", "8"]
 
 
+def whole(game):
+    return {key: {} for key in checkpoint_file.KEYS} | {"game": game}
+
+
 def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
-    checkpoint_file.save(path, {"game": 1})
+    checkpoint_file.save(path, whole(1))
 
     def full(self, _):
         self.failure = OSError(28, "No space left on device")
@@ -107,7 +111,7 @@ def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(atomic._Raw, "write", full)
     with pytest.raises(UserError, match=r"the disk is full.*resume with ckpt=last"):
-        checkpoint_file.save(path, {"game": 2})
+        checkpoint_file.save(path, whole(2))
     assert checkpoint_file.load(path)["game"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
@@ -120,12 +124,12 @@ def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path):
     torch.save({"format": "other"}, tmp_path / "other.ckpt")
     torch.save(Code(), tmp_path / "code.ckpt")
     torch.save({"format": "saddlepoint", "version": 99, "written_by": "9.9"}, tmp_path / "new.ckpt")
-    checkpoint_file.save(tmp_path / "torn.ckpt", {"game": torch.zeros(1000)})
+    checkpoint_file.save(tmp_path / "torn.ckpt", whole(torch.zeros(1000)))
     (tmp_path / "torn.ckpt").write_bytes((tmp_path / "torn.ckpt").read_bytes()[:2000])
     for name, message in (
         ("other", "is not a Saddlepoint checkpoint"),
         ("code", "is not a Saddlepoint checkpoint"),
-        ("new", r"format 99 .* reads 1: .*9\.9"),
+        ("new", r"format 99 .* reads 2: .*9\.9"),
         ("torn", "is damaged"),
         ("missing", "There is no checkpoint"),
     ):

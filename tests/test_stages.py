@@ -19,6 +19,10 @@ from saddlepoint.runs.feature_bank import FeatureBank
 from saddlepoint.runs.stages import Stage, after_stages
 from saddlepoint.runs.trained_run import TrainedRun
 
+#: The stages of these tests are not the project's own.
+TRUSTED = [__name__]
+TRUST = f"trust=[{__name__}]"
+
 
 class Clusters(Stage):
     """The nearest of k means of the bank's features becomes the class of an item."""
@@ -78,7 +82,7 @@ def test_a_method_of_three_stages_trains_and_finds_them_again(tmp_path, capsys):
     first, said = artifacts(tmp_path), capsys.readouterr().out
     assert sorted(name.split("-")[0] for name in first) == ["bank", "clusters"]
     assert "stage bank: made in" in said and "stage clusters: made in" in said
-    run = TrainedRun.find(tmp_path / "a", tmp_path)
+    run = TrainedRun.find(tmp_path / "a", tmp_path, TRUSTED)
     assert run.content["data"]["classes"] == [f"cluster {i}" for i in range(4)]
     assert run.game().condition.num_classes == 4
 
@@ -96,8 +100,8 @@ def test_a_method_of_three_stages_trains_and_finds_them_again(tmp_path, capsys):
 def test_a_resumed_run_and_its_scores_see_what_the_stages_made(tmp_path):
     Clusters.made = 0
     train_here(words(4, tmp_path, "run_name=run"))
-    train_here([f"ckpt={tmp_path}/run", "iterations=3", "allow_changes=true"])
-    run = TrainedRun.find("last", tmp_path)
+    train_here([f"ckpt={tmp_path}/run", TRUST, "iterations=3", "allow_changes=true"])
+    run = TrainedRun.find("last", tmp_path, TRUSTED)
     assert run.iteration == 3 and Clusters.made == 1
     data = run.data()
     (items,) = data.real_batches(100, range(100))
@@ -107,7 +111,7 @@ def test_a_resumed_run_and_its_scores_see_what_the_stages_made(tmp_path):
     assert torch.equal(items.label, labels[:100])
     moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name} moved"))
     try:
-        assert TrainedRun.find("last", moved).data().spec == data.spec
+        assert TrainedRun.find("last", moved, TRUSTED).data().spec == data.spec
         assert Clusters.made == 1
     finally:
         moved.rename(tmp_path)
@@ -116,7 +120,7 @@ def test_a_resumed_run_and_its_scores_see_what_the_stages_made(tmp_path):
 def test_another_stage_alters_the_training(tmp_path):
     train_here(words(4, tmp_path, "run_name=run"))
     with pytest.raises(UserError, match=r"stages\.clusters\.k \(4 -> 5\)"):
-        train_here([*words(5, tmp_path), f"ckpt={tmp_path}/run"])
+        train_here([*words(5, tmp_path), TRUST, f"ckpt={tmp_path}/run"])
 
 
 def test_a_bank_has_the_features_of_every_item_by_its_index():

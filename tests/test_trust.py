@@ -35,10 +35,9 @@ def content(tmp_path_factory):
 
 
 def written(tmp_path, content, **changes):
-    stored = {key: value for key, value in content.items() if key not in ("format", "version")}
     path = tmp_path / "run" / checkpoint_file.LAST
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint_file.save(path, {**stored, **changes})
+    checkpoint_file.save(path, {**content, **changes})
     return path
 
 

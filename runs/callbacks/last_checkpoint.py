@@ -44,6 +44,8 @@ class LastCheckpoint(pl.Callback):
             # Ranks hear of a signal at different iterations; they agree now and then, not always.
             agree = game.iteration % game.log_every == 0
             stop = agree and trainer.strategy.reduce_boolean_decision(stop, all=False)
+            if stop:  # whichever process the signal came to, the run was stopped
+                self.run.stopped_by = self.run.stopped_by or signal.SIGTERM.name
         if stop or game.iteration % self.every == 0 or game.iteration == game.iterations:
             self._save(trainer, game)
         trainer.should_stop = trainer.should_stop or stop
