@@ -1,7 +1,7 @@
 """A run folder has one writer.
 
 The lock is the kernel's, of a process on a file: it ends with that process, SIGKILL included, and
-the loader's workers do not keep it. It holds over NFS too; a file system without locks is warned of.
+the loader's workers do not keep it. It holds over NFS too; where there are no locks it says so.
 """
 
 import contextlib
