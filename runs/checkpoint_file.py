@@ -13,8 +13,8 @@ from saddlepoint.runs.content_hash import sha256_of
 
 FORMAT = "saddlepoint"
 VERSION = 2
-#: What every checkpoint holds.
-KEYS = {"config", "overrides", "data", "game", "seconds"}
+#: What every checkpoint holds, and as what.
+KEYS = {"config": dict, "overrides": list, "data": dict, "game": dict, "seconds": (int, float)}
 LAST = Path("checkpoints") / "last.ckpt"
 
 
@@ -62,7 +62,11 @@ def load(path: str | Path) -> dict[str, Any]:
         whole = stored.get("sha256") == sha256_of(content)
     except TypeError as error:
         raise _damaged(path) from error
-    if not whole or not isinstance(content, dict) or not content.keys() >= KEYS:
+    if not whole or not isinstance(content, dict) or not content.keys() >= KEYS.keys():
+        raise _damaged(path)
+    # A string in place of settings would be read as YAML, and not be looked through before.
+    alike = all(isinstance(content[key], kind) for key, kind in KEYS.items())
+    if not alike or not all(isinstance(word, str) for word in content["overrides"]):
         raise _damaged(path)
     return content
 

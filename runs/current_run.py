@@ -1,5 +1,6 @@
 """A run that is going on: what its callbacks share, and what lies in its folder."""
 
+import contextlib
 import itertools
 import shlex
 import time
@@ -34,6 +35,7 @@ class CurrentRun:
         folder: where everything lies.
         seconds_before: wall-clock of the run before this process.
         stopped_by: the signal that ends the run early, if one does.
+        new_output_dir: whether the folder above was made for this run.
     """
 
     config: DictConfig
@@ -43,6 +45,7 @@ class CurrentRun:
     folder: Path
     seconds_before: float = 0.0
     stopped_by: str | None = None
+    new_output_dir: bool = False
     _started: float = field(default_factory=time.monotonic)
     _lock: IO[str] | None = None
 
@@ -78,11 +81,15 @@ class CurrentRun:
 
     def __exit__(self, *_: Any) -> None:
         """Let others write there; a folder that a refused run would leave empty goes."""
-        if self._lock is not None:
-            if [path.name for path in self.folder.iterdir()] == [lock.NAME]:
-                (self.folder / lock.NAME).unlink()
-                self.folder.rmdir()
-            self._lock.close()
+        if self._lock is None:
+            return
+        if self.folder.is_dir() and [p.name for p in self.folder.iterdir()] == [lock.NAME]:
+            (self.folder / lock.NAME).unlink()
+            self.folder.rmdir()
+            if self.new_output_dir:
+                with contextlib.suppress(OSError):  # it holds other things by now
+                    self.folder.parent.rmdir()
+        self._lock.close()
 
     def begin(self) -> None:
         """Make the folder, and keep the settings and the command line that led to them there.

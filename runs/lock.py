@@ -25,7 +25,13 @@ def hold(folder: Path) -> IO[str]:
     Raises:
         UserError: another process is; names it and its machine.
     """
-    file = (folder / NAME).open("a+")
+    try:
+        file = (folder / NAME).open("a+")
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written to ({error.strerror}): make it writable, or choose another"
+            " output_dir."
+        ) from error
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:  # which of them, the system chooses

@@ -75,6 +75,7 @@ def train(
     elif game.condition is not None:
         game.condition.fill(data)
     title = title_of(config, data.spec.name, game)
+    new_output_dir = not Path(config.output_dir).exists()
     run = CurrentRun(
         config,
         overrides,
@@ -82,10 +83,13 @@ def train(
         data=data.spec.plain(),
         folder=new_folder(config, title) if left is None else left.folder,
         seconds_before=0.0 if left is None else left.seconds,
+        new_output_dir=new_output_dir,
     )
     with run:
+        if left is not None and left.checkpoint.stat().st_mtime_ns != left.written:
+            raise UserError(f"The run {run.folder} went on in the meantime: resume it once more.")
         objective = _play(run, game, data, console)
-    if run.stopped_by:
+    if run.stopped_by and game.iteration < game.iterations:
         on_stop(128 + signal.Signals[run.stopped_by])
     return objective
 

@@ -35,6 +35,7 @@ class TrainedRun:
 
     def __init__(self, checkpoint: Path, trusted: Sequence[str] = ()) -> None:
         self.checkpoint, self.trusted = checkpoint, tuple(trusted)
+        self.written = 0  # when what was read had been written
 
     @classmethod
     def find(
@@ -85,6 +86,7 @@ class TrainedRun:
             UserError: there is none, it is torn, not one of ours, from a later version, or its
                 settings name what a file may not.
         """
+        self.written = self.checkpoint.stat().st_mtime_ns if self.checkpoint.is_file() else 0
         content = checkpoint_file.load(self.checkpoint)
         check_settings_of_file(content["config"], self.trusted, self.checkpoint)
         return content
@@ -160,7 +162,7 @@ class TrainedRun:
         if data_dir is not None:
             config, _ = self.composed([f"data_dir={data_dir}"])
         data = instantiate(config.datamodule, _convert_="all")
-        places = [Path(config.output_dir) / FOLDER, self.folder.parent / FOLDER]
+        places = [self.folder.parent / FOLDER, Path(config.output_dir) / FOLDER]
         artifacts = next((place for place in places if place.is_dir()), places[0])
         data = after_stages(config.get("stages"), data, artifacts)
         if not self.was_trained_on(data):

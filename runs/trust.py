@@ -8,6 +8,7 @@ alone called; a resolver in a file is never resolved.
 import functools
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ OTHERS = {
     "saddlepoint.runs": (Stage,),
 }
 SEARCH_PATH = "hydra.searchpath"
+#: What a command line takes for ``${``, escaped or not.
+RESOLVER = re.compile(r"\$[\s\\]*\{")
 
 
 def check_settings_of_file(config: Any, trusted: Sequence[str], file: Any) -> None:
@@ -48,9 +51,11 @@ def check_settings_of_file(config: Any, trusted: Sequence[str], file: Any) -> No
     for target in targets(config):
         if not is_allowed(target, trusted):
             package = str(target).split(".")[0]
+            cure = f"add trust=[{package}] if you know who wrote it."
+            if package in {*sys.stdlib_module_names, "saddlepoint"}:
+                cure = "do not use that file."
             raise UserError(
-                f"{file} wants to call {str(target)[:200]}, which a file may not: add"
-                f" trust=[{package}] if you know who wrote it."
+                f"{file} wants to call {str(target)[:200]}, which a file may not: {cure}"
             )
     refuse_resolvers(config, file)
 
@@ -64,7 +69,7 @@ def check_words_of_file(words: Sequence[str], trusted: Sequence[str], file: Any)
     refuse_resolvers(list(words), file)
     for word in words:
         if word.lstrip("+~").startswith(SEARCH_PATH):
-            for place in re.findall(r"[\w+]+://[^\s,\]\"']*", word):
+            for place in re.findall(r"[^\s,\[\]\"']+", word.partition("=")[2]):
                 package = place.removeprefix("pkg://")
                 if not place.startswith("pkg://") or package.split(".")[0] not in trusted:
                     raise UserError(
@@ -121,7 +126,7 @@ def refuse_resolvers(config: Any, file: Any) -> None:
     for value in values:
         if isinstance(value, dict | list | tuple):
             refuse_resolvers(value, file)
-        elif isinstance(value, str) and "${" in value:
+        elif isinstance(value, str) and RESOLVER.search(value):
             raise UserError(
                 f"{file} holds a setting that wants resolving ({value[:80]}): a file of Saddlepoint"
                 " has none, so do not use it."

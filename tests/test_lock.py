@@ -87,7 +87,7 @@ def test_a_stopped_run_says_so_in_its_exit_code(tmp_path):
 
 def test_flipped_bits_and_torn_ends_are_damage(tmp_path):
     path = tmp_path / "last.ckpt"
-    content = {key: {} for key in checkpoint_file.KEYS}
+    content = {key: {} for key in checkpoint_file.KEYS} | {"overrides": [], "seconds": 1.0}
     content["game"] = {"modules": {"w": torch.randn(500)}, "iteration": 7, "x": [1.5, None, True]}
     checkpoint_file.save(path, content)
     whole = path.read_bytes()
@@ -115,10 +115,29 @@ def test_flipped_bits_and_torn_ends_are_damage(tmp_path):
 
 def test_what_lacks_a_key_is_damaged(tmp_path):
     path = tmp_path / "last.ckpt"
+    content = {key: {} for key in checkpoint_file.KEYS} | {"overrides": [], "seconds": 1.0}
     for key in checkpoint_file.KEYS:
-        checkpoint_file.save(path, {name: {} for name in checkpoint_file.KEYS - {key}})
+        checkpoint_file.save(path, {name: content[name] for name in content.keys() - {key}})
         with pytest.raises(UserError, match="is damaged"):
             checkpoint_file.load(path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"config": "gan: {}"},
+        {"config": None},
+        {"game": 7},
+        {"overrides": "a=1"},
+        {"overrides": [1]},
+    ],
+    ids=str,
+)
+def test_what_is_of_another_kind_is_damaged(wrong, tmp_path):
+    content = {key: {} for key in checkpoint_file.KEYS} | {"overrides": [], "seconds": 1.0}
+    checkpoint_file.save(tmp_path / "last.ckpt", {**content, **wrong})
+    with pytest.raises(UserError, match="is damaged"):
+        checkpoint_file.load(tmp_path / "last.ckpt")
 
 
 @pytest.mark.parametrize("where", ["buffer", "optimiser"])

@@ -98,7 +98,8 @@ def test_metrics_go_on_in_one_file(tmp_path):
 
 
 def whole(game):
-    return {key: {} for key in checkpoint_file.KEYS} | {"game": game}
+    rest = {"config": {}, "overrides": [], "data": {}, "seconds": 1.0}
+    return {**rest, "game": {"modules": game}}
 
 
 def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -112,7 +113,7 @@ def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic._Raw, "write", full)
     with pytest.raises(UserError, match=r"the disk is full.*resume with ckpt=last"):
         checkpoint_file.save(path, whole(2))
-    assert checkpoint_file.load(path)["game"] == 1
+    assert checkpoint_file.load(path)["game"]["modules"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 

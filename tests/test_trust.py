@@ -80,7 +80,7 @@ def test_the_attack_runs_nothing(script, content, tmp_path, capfd):
     words += ["iterations=4"] if script == "train.py" else []
     assert command(words, script) == 2
     errors = capfd.readouterr().err
-    assert "wants to call os.mkdir, which a file may not: add trust=[os]" in errors
+    assert "wants to call os.mkdir, which a file may not: do not use that file" in errors
     assert not proof.exists()
 
 
@@ -89,9 +89,12 @@ def test_a_stored_command_line_is_held_to_the_same(content, tmp_path, capfd):
     evil = [
         f"+datamodule.flip={{_target_:os.mkdir,path:{proof}}}",
         "hydra.searchpath=[pkg://antigravity]",
+        "hydra.searchpath=[/tmp]",
         "run_name=${oc.env:HOME}",
+        "run_name=$\\{oc.env:HOME\\}",
     ]
-    for word, sentence in zip(evil, ("os.mkdir", "pkg://antigravity", "resolving"), strict=True):
+    sentences = ("os.mkdir", "pkg://antigravity", "from /tmp", "resolving", "resolving")
+    for word, sentence in zip(evil, sentences, strict=True):
         path = written(tmp_path, content, overrides=[*content["overrides"], word])
         assert command([f"ckpt={path}", "iterations=4", "allow_changes=true"]) == 2
         assert sentence in capfd.readouterr().err

@@ -16,7 +16,7 @@ from saddlepoint.records.origin import origin
 from saddlepoint.records.reading import read_records
 from saddlepoint.records.record import FILE_NAME, append_record, make_record
 from saddlepoint.runs import checkpoint_file
-from saddlepoint.runs.build import game_of_checkpoint
+from saddlepoint.runs.build import build_game
 from saddlepoint.runs.callbacks import callback_of
 from saddlepoint.runs.callbacks.best_checkpoints import BestCheckpoints
 from saddlepoint.runs.current_run import CurrentRun
@@ -61,7 +61,9 @@ class FinalScores(pl.Callback):
             games = {game.iteration: (game, self.run.seconds)}
             content = self._best(trainer)
             if content is not None:
-                best = game_of_checkpoint(content).to(game.device)
+                # Of this run's own settings: those in the file are a file's.
+                best = build_game(self.run.config, trainer.datamodule.spec).to(game.device)
+                best.load_state(content["game"])
                 games.setdefault(best.iteration, (best, content["seconds"]))
             for _, (player, seconds) in sorted(games.items()):
                 self._score(evaluator, player, seconds, trainer)
