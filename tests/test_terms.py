@@ -263,7 +263,9 @@ def test_what_a_term_remembers_is_saved_and_restored_with_the_game(tmp_path):
     constant = {"lr_schedule": "constant"}
     straight = play(gan(terms={"remember": Remember()}, **constant))
     first = play(gan(terms={"remember": Remember()}, **constant), stop=2)
-    checkpoint_file.save(tmp_path / "last.ckpt", {"game": copy.deepcopy(first.state())})
+    rest = {"config": {}, "overrides": [], "data": {}, "seconds": 1.0}
+    content = {**rest, "game": copy.deepcopy(first.state())}
+    checkpoint_file.save(tmp_path / "last.ckpt", content)
     second = gan(terms={"remember": Remember()}, **constant)
     second.load_state(checkpoint_file.load(tmp_path / "last.ckpt")["game"])
     assert second.terms["remember"].updates == 2
