@@ -15,6 +15,7 @@ from torch import nn
 from saddlepoint.devices import device_name
 from saddlepoint.evaluation.evaluator import ConstantImagesError
 from saddlepoint.evaluation.fakes import GeneratorFakes
+from saddlepoint.evaluation.interruption import ScoreInterruptedError, Stopped, never
 from saddlepoint.records.origin import origin
 from saddlepoint.records.reading import read_records
 from saddlepoint.records.record import FILE_NAME, append_record, make_record
@@ -35,11 +36,14 @@ class ScoreCallback(pl.Callback):
         folder: of the run; gets ``records.jsonl``.
         run: what records say was trained: method, data, settings; plain values.
         seconds_before: wall-clock of the run before this process.
+        stopped: asked before every batch of a score whether to give it up and end the training; who
+            resumes makes that score up before anything else.
 
     Attributes:
         last_scores: {name: value}, empty before the first.
         history: records of this run under this protocol, those of earlier processes included.
         notes: what a user should know about the choice of scores.
+        missing: iterations whose score was given up.
     """
 
     @checked
@@ -50,15 +54,18 @@ class ScoreCallback(pl.Callback):
         folder: str | Path,
         run: dict[str, Any] | None = None,
         seconds_before: float = 0.0,
+        stopped: Stopped = never,
     ) -> None:
         self.evaluator = evaluator
         self.every = every
         self.path = Path(folder) / FILE_NAME
         self.run = run or {}
         self.seconds_before = seconds_before
+        self.stopped = stopped
         self.last_scores: dict[str, float] = {}
         self.history: list[dict[str, Any]] = []
         self.notes: list[str] = []
+        self.missing: list[int] = []
 
     def check(self, data: Any, game: Any = None) -> None:
         """Find out in a moment, before a run writes anything, whether its scores can be had.
@@ -76,13 +83,18 @@ class ScoreCallback(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Get ready: whatever is missing for a score shows now, not hours later.
 
+        A score that the run was to have when it was stopped is made up.
+
         Raises:
             UserError: as `check` does.
+            ScoreInterruptedError: given up before the training begins.
         """
         data = trainer.datamodule
         fakes = GeneratorFakes(pl_module, data)
         with untouched(pl_module):
-            self.evaluator = self.evaluator.prepare(data, pl_module.device, fakes=fakes)
+            self.evaluator = self.evaluator.prepare(
+                data, pl_module.device, fakes=fakes, stopped=self.stopped
+            )
         self.notes = [self.evaluator.note] if self.evaluator.note else []
         protocol = self.evaluator.protocol_for(fakes)
         self.history = [
@@ -94,18 +106,23 @@ class ScoreCallback(pl.Callback):
         ]
         for record in self.history:
             self.last_scores |= record["scores"]
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The clock of the run starts here."""
         self._start = time.monotonic()
+        known = [record["iteration"] for record in self.history]
+        if pl_module.iteration and self._is_due(pl_module) and pl_module.iteration not in known:
+            self.score(trainer, pl_module)
+            if self.missing:
+                raise ScoreInterruptedError
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         """Score when it is due."""
-        due = bool(self.every) and pl_module.iteration % self.every == 0
-        if due or pl_module.iteration == pl_module.iterations:
+        if self._is_due(pl_module):
             self.score(trainer, pl_module)
+
+    def _is_due(self, pl_module: pl.LightningModule) -> bool:
+        due = bool(self.every) and pl_module.iteration % self.every == 0
+        return due or pl_module.iteration == pl_module.iterations
 
     @property
     def seconds(self) -> float:
@@ -113,7 +130,7 @@ class ScoreCallback(pl.Callback):
         return self.seconds_before + time.monotonic() - self._start
 
     def score(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
-        """Score now; log and record the result, if there is one.
+        """Score now; log and record the result, if there is one; end the training if given up.
 
         Raises:
             UserError: the generator's images or their features are not finite.
@@ -123,6 +140,10 @@ class ScoreCallback(pl.Callback):
                 scores = self.evaluator.score(GeneratorFakes(pl_module, trainer.datamodule))
         except ConstantImagesError as error:
             log.warning("Iteration %d has no score. %s", pl_module.iteration, error)
+            return {}
+        except ScoreInterruptedError:
+            self.missing.append(pl_module.iteration)
+            trainer.should_stop = True
             return {}
         if not scores.means:
             return {}

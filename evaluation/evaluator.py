@@ -14,6 +14,7 @@ from torch import Tensor
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.fakes import BATCH_OF_STATISTICS, Fakes, Generated, GivenFakes
 from saddlepoint.evaluation.image_pass import ImagePass, Progress
+from saddlepoint.evaluation.interruption import Stopped, never, until
 from saddlepoint.evaluation.metrics.metric import Metric, SetMetric
 from saddlepoint.evaluation.metrics.pairs import PairMetric, PairValues
 from saddlepoint.evaluation.named import is_unaltered, metrics_of, settings_of
@@ -221,6 +222,7 @@ class Evaluator:
         device: torch.device | str = "cpu",
         fakes: Fakes | None = None,
         progress: Progress | None = None,
+        stopped: Stopped = never,
     ) -> Self:
         """Load the extractors and take in the real images, or what is cached of them.
 
@@ -229,12 +231,14 @@ class Evaluator:
             device: where to compute.
             fakes: what is to be scored; None where it is not known yet: a generator's images.
             progress: told from now on how far a pass has come; by default lines in a log file.
+            stopped: asked from now on before every batch whether to give the score up.
 
         Returns:
             This object, which can now `score`.
 
         Raises:
             UserError: as `check` does.
+            ScoreInterruptedError: given up.
         """
         self.check(data, fakes)
         device = torch.device(device)
@@ -243,7 +247,7 @@ class Evaluator:
             extractor.load(device)
         self.protocol = self._protocol(data.spec, *self._numbers(data, fakes))
         progress = progress or lines_where_nobody_watches(rank_and_count()[0])
-        self.images = ImagePass(self.extractors, self.jpeg, device, progress)
+        self.images = ImagePass(self.extractors, self.jpeg, device, progress, stopped)
         self.real = self.images.collectors(self.sets, "of_reals", self.protocol.num_real)
         with torch.no_grad():
             real = RealSide(data, self.protocol, self.cache_dir, self.batch_size)
@@ -293,6 +297,7 @@ class Evaluator:
             UserError: images or features that are not finite, or unlike the real ones; or a metric
                 of pairs has nothing to compare.
             ConstantImagesError: all images are the same.
+            ScoreInterruptedError: given up, see `prepare`.
         """
         self._check_inputs(fakes)
         if isinstance(fakes, GivenFakes):
@@ -312,7 +317,8 @@ class Evaluator:
         mine = share(count, 1 if self.batch_norm == "eval" else BATCH_OF_STATISTICS)
 
         def batches() -> Iterator[Generated]:
-            return fakes.batches(mine, self.batch_size, seed, self.batch_norm)
+            images = fakes.batches(mine, self.batch_size, seed, self.batch_norm)
+            return until(self.images.stopped, images)
 
         stretch = None
         if self.stretch and self.sets:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.fakes import Generated
+from saddlepoint.evaluation.interruption import Stopped, never
 from saddlepoint.evaluation.jpeg import jpeg_round_trip
 from saddlepoint.evaluation.metrics.metric import Batch, Collector, SetMetric
 from saddlepoint.evaluation.metrics.pairs import PairValues
@@ -29,12 +30,14 @@ class ImagePass:
         jpeg: quality of a round trip through JPEG; None makes none.
         device: where to compute.
         progress: told how far a pass has come.
+        stopped: says whether to give a pass up.
     """
 
     extractors: Mapping[str | None, Extractor]
     jpeg: int | None
     device: torch.device
     progress: Progress | None
+    stopped: Stopped = never
 
     def collectors(self, metrics: Sequence[SetMetric], of: str, count: int) -> Collectors:
         """New collectors of all metrics.

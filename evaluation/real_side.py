@@ -11,6 +11,7 @@ import torch
 from saddlepoint.evaluation import statistics_cache
 from saddlepoint.evaluation.fakes import Generated, labels_of
 from saddlepoint.evaluation.image_pass import Collectors, ImagePass
+from saddlepoint.evaluation.interruption import until
 from saddlepoint.evaluation.metrics.metric import Collector
 from saddlepoint.evaluation.protocol import Protocol
 from saddlepoint.evaluation.ranks import from_first_rank, rank_and_count, share
@@ -48,7 +49,8 @@ class RealSide:
             return
         log.info("Features of %d images of %s", self.protocol.num_real, self.data.spec.name)
         mine = share(self.protocol.num_real)
-        images.collect(self._images(mine, images.device), mine, missing, "real")
+        reals = until(images.stopped, self._images(mine, images.device))
+        images.collect(reals, mine, missing, "real")
         if rank_and_count()[0] == 0 and self.cache_dir is not None:
             for key, of_extractor in missing.items():
                 protocol = self.protocol.seen_by(images.extractors[key])

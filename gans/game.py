@@ -336,9 +336,10 @@ class Game(pl.LightningModule):
                 group["initial_lr"] = group["lr"]
             self._parameters_of[player.name] = parameters
             self._optimizers[player.name] = optimizer
+        self._make_ready()
         return list(self._optimizers.values())
 
-    def on_fit_start(self) -> None:
+    def _make_ready(self) -> None:
         """Put weights in the memory format of the images; hand resumed optimisers their state."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

@@ -50,13 +50,32 @@ def closing_screen(console: Console, run: CurrentRun, trainer: pl.Trainer, game:
     ):
         if path.exists():
             table.add_row(what, str(path))
-    stopped = game.iteration < game.iterations
+    stopped = is_unfinished(trainer, game)
+    if missing := missing_scores(trainer, game):
+        table.add_row("missing", missing)
     heading = f"stopped by {run.stopped_by or 'a callback'}" if stopped else "finished"
     console.print(Panel(table, title=heading, box=box.ROUNDED, expand=False))
     # Outside the panel, which would break a command into lines.
     following = f"train.py ckpt={run.folder}" if stopped else f"sample.py run={run.folder}"
-    what = "go on with" if stopped else "see more with"
+    what = "see more with" if not stopped else "go on with"
+    if missing and game.iteration == game.iterations:
+        what = "make them up with"
     console.print(f"{what}: python {following}", soft_wrap=True)
+
+
+def missing_scores(trainer: pl.Trainer, game: Game) -> str:
+    """The scores that were given up; empty for none."""
+    monitor, final = callback_of(trainer, ScoreCallback), callback_of(trainer, FinalScores)
+    iterations = monitor.missing if monitor is not None else []
+    missing = [f"scores of iteration {iteration:,}" for iteration in iterations]
+    if final is not None and game.iteration == game.iterations and not final.are_made:
+        missing.append("final scores")
+    return ", ".join(missing)
+
+
+def is_unfinished(trainer: pl.Trainer, game: Game) -> bool:
+    """Whether something is left to do, iterations or scores."""
+    return game.iteration < game.iterations or bool(missing_scores(trainer, game))
 
 
 def _scores(trainer: pl.Trainer) -> Iterator[tuple[str, str]]:

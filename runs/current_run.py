@@ -22,6 +22,9 @@ from saddlepoint.records.origin import origin
 from saddlepoint.runs import checkpoint_file, lock
 from saddlepoint.runs.content_hash import tensors_in
 
+#: In the folder of a run that is over, its last scores included; a run without it can be resumed.
+FINISHED = "finished.txt"
+
 
 @dataclass
 class CurrentRun:
@@ -91,6 +94,10 @@ class CurrentRun:
                     self.folder.parent.rmdir()
         self._lock.close()
 
+    def is_stopped(self) -> bool:
+        """Whether a signal ends the run early."""
+        return self.stopped_by is not None
+
     def begin(self) -> None:
         """Make the folder, and keep the settings and the command line that led to them there.
 
@@ -101,7 +108,16 @@ class CurrentRun:
         command = shlex.join(["python", "train.py", *self.overrides])
         write_text(self.folder / "command.txt", command + "\n")
         self.checkpoint.parent.mkdir(exist_ok=True)
+        (self.folder / FINISHED).unlink(missing_ok=True)
         self._started = time.monotonic()
+
+    def finish(self) -> None:
+        """Note that nothing of the run is left to do.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        write_text(self.folder / FINISHED, f"{self.config.iterations} iterations and all scores\n")
 
     def save(self, trainer: pl.Trainer, game: Game, path: Path | None = None) -> None:
         """Write a checkpoint, unless the game has diverged: the last good one is kept.

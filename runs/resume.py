@@ -1,5 +1,6 @@
 """Going on where a run stopped, with its own settings and no others by accident."""
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from saddlepoint.errors import UserError
 from saddlepoint.records.settings import HARMLESS, flat, is_under
 from saddlepoint.runs import lock
 from saddlepoint.runs.trained_run import TrainedRun
+
+log = logging.getLogger(__name__)
 
 #: Tells the other processes of a run which one the first process resumes.
 CHOSEN = "SADDLEPOINT_RESUMES"
@@ -34,7 +37,7 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
     """Find the run that ``config.ckpt`` asks for, and the settings to go on with.
 
     The run's own command line is taken up again; ``overrides``, those of this command line, come on
-    top. ``ckpt=last`` is the newest run that they do not contradict.
+    top. ``ckpt=last`` is the newest run that is not going on.
 
     Raises:
         UserError: no such checkpoint, the run is finished, or a setting that alters training
@@ -42,41 +45,48 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
     """
     if config.ckpt is None:
         return Resumption(config, overrides)
-    refusals = []
-    for run in _candidates(config, config.trust):
-        config, merged = run.composed(overrides)
-        changed = changes(run.content["config"], OmegaConf.to_container(config, resolve=True))
-        if changed and not config.allow_changes:
-            listed = ", ".join(f"{key} ({old} -> {new})" for key, (old, new) in changed.items())
-            refusals.append(
-                f"Resuming {run.checkpoint} would alter its training, as settings differ: {listed};"
-                " put them back, or add allow_changes=true."
-            )
-        elif run.iteration >= config.iterations:
-            refusals.append(
-                f"The run {run.checkpoint} has finished its {config.iterations} iterations: to"
-                f" train on, add iterations={2 * config.iterations} allow_changes=true."
-            )
-        else:
-            os.environ[CHOSEN] = str(run.checkpoint)
-            return Resumption(config, merged, run)
-    raise UserError(refusals[0])
+    run, older = _wanted(config)
+    config, merged = run.composed(overrides)
+    changed = changes(run.content["config"], OmegaConf.to_container(config, resolve=True))
+    if changed and not config.allow_changes:
+        listed = ", ".join(f"{key} ({old} -> {new})" for key, (old, new) in changed.items())
+        raise UserError(
+            f"Resuming {run.checkpoint} would alter its training, as settings differ: {listed};"
+            " put them back, or add allow_changes=true."
+        )
+    # Where all iterations are done and scores are missing, those are made up.
+    if run.iteration > config.iterations or (
+        run.iteration == config.iterations and run.is_finished
+    ):
+        unfinished = [other.folder for other in older if not other.is_finished]
+        other = f"; or go on with python train.py ckpt={unfinished[0]}" if unfinished else ""
+        raise UserError(
+            f"The run {run.checkpoint} has finished its {config.iterations} iterations: to train"
+            f" on, add iterations={2 * config.iterations} allow_changes=true{other}."
+        )
+    os.environ[CHOSEN] = str(run.checkpoint)
+    return Resumption(config, merged, run)
 
 
-def _candidates(config: DictConfig, trusted: Sequence[str]) -> list[TrainedRun]:
+def _wanted(config: DictConfig) -> tuple[TrainedRun, list[TrainedRun]]:
+    """The run that is meant; with ``ckpt=last`` also the older ones, the newest first."""
     if config.ckpt != "last":
-        return [TrainedRun.find(config.ckpt, config.output_dir, trusted)]
+        return TrainedRun.find(config.ckpt, config.output_dir, config.trust), []
     if rank_zero_only.rank != 0 and CHOSEN in os.environ:
-        return [TrainedRun.find(os.environ[CHOSEN], config.output_dir, trusted)]
-    newest_first = TrainedRun.newest_first(config.output_dir, trusted)
-    if not newest_first:
+        return TrainedRun.find(os.environ[CHOSEN], config.output_dir, config.trust), []
+    runs = TrainedRun.newest_first(config.output_dir, config.trust)
+    if not runs:
         raise UserError(f"There is no run to resume under {config.output_dir}: leave out ckpt.")
-    resting = [run for run in newest_first if not lock.is_held(run.folder)]
-    if not resting:
+    going_on = [run for run in runs if lock.is_held(run.folder)]
+    newest, *older = [run for run in runs if run not in going_on] or [None]
+    if newest is None:
         raise UserError(
             f"All runs under {config.output_dir} are going on: there is none to resume."
         )
-    return resting
+    newer = [str(run.folder) for run in going_on[: runs.index(newest)]]
+    if newer:
+        log.warning("passed over, as going on: %s", ", ".join(newer))
+    return newest, older
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -23,12 +23,14 @@ from rich.console import Console
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.callback import ScoreCallback
+from saddlepoint.evaluation.interruption import ScoreInterruptedError
 from saddlepoint.gans import Game
 from saddlepoint.runs import command_line
 from saddlepoint.runs.build import build_game
 from saddlepoint.runs.callbacks import callback_of
 from saddlepoint.runs.callbacks.final_scores import FinalScores
-from saddlepoint.runs.closing_screen import closing_screen
+from saddlepoint.runs.callbacks.last_checkpoint import signals_given_back
+from saddlepoint.runs.closing_screen import closing_screen, is_unfinished, missing_scores
 from saddlepoint.runs.current_run import CurrentRun, new_folder, title_of
 from saddlepoint.runs.loggers import finish
 from saddlepoint.runs.overrides import resolved, typed_overrides
@@ -88,13 +90,13 @@ def train(
     with run:
         if left is not None and left.checkpoint.stat().st_mtime_ns != left.written:
             raise UserError(f"The run {run.folder} went on in the meantime: resume it once more.")
-        objective = _play(run, game, data, console)
-    if run.stopped_by and game.iteration < game.iterations:
+        trainer = _play(run, game, data, console)
+    if run.stopped_by and is_unfinished(trainer, game):
         on_stop(128 + signal.Signals[run.stopped_by])
-    return objective
+    return _objective(trainer, game)
 
 
-def _play(run: CurrentRun, game: Game, data: DataModule, console: Console) -> float | None:
+def _play(run: CurrentRun, game: Game, data: DataModule, console: Console) -> pl.Trainer:
     """Fit, score and record; the run's folder is this process's own."""
     callbacks = build_callbacks(run)
     for callback in callbacks:
@@ -116,13 +118,24 @@ def _play(run: CurrentRun, game: Game, data: DataModule, console: Console) -> fl
         )
     for logger in trainer.loggers:
         logger.log_hyperparams(run.settings)
+    interrupted = False
     try:
-        trainer.fit(game, data)
+        with signals_given_back():
+            trainer.fit(game, data)
+    except ScoreInterruptedError:  # before the first iteration of this process
+        interrupted = True
+        if not run.checkpoint.exists():
+            run.save(trainer, game)
     finally:
         finish(trainer.loggers)
+    if interrupted or missing_scores(trainer, game):
+        # Whichever process the signal came to.
+        run.stopped_by = run.stopped_by or signal.SIGTERM.name
     if trainer.is_global_zero:
+        if not is_unfinished(trainer, game):
+            run.finish()
         closing_screen(console, run, trainer, game)
-    return _objective(trainer, game)
+    return trainer
 
 
 def _known_before(config: DictConfig) -> DictConfig:

@@ -19,7 +19,7 @@ from saddlepoint.records.record import FILE_NAME
 from saddlepoint.runs import checkpoint_file
 from saddlepoint.runs.build import game_of_checkpoint
 from saddlepoint.runs.checkpoint_file import LAST
-from saddlepoint.runs.current_run import title_of
+from saddlepoint.runs.current_run import FINISHED, title_of
 from saddlepoint.runs.overrides import merge
 from saddlepoint.runs.stages import FOLDER, after_stages
 from saddlepoint.runs.trust import check_settings_of_file, check_words_of_file, targets
@@ -120,6 +120,11 @@ class TrainedRun:
     def iteration(self) -> int:
         """Finished iterations."""
         return self.content["game"]["iteration"]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run is over, its last scores included; reads no checkpoint."""
+        return (self.folder / FINISHED).exists()
 
     @property
     def seconds(self) -> float:

@@ -48,7 +48,7 @@ def test_the_second_writer_is_refused_by_name_until_the_first_is_dead(tmp_path):
     lock.hold(tmp_path).close()
 
 
-def test_a_running_run_is_passed_over_and_not_resumed(tmp_path):
+def test_a_running_run_is_passed_over_and_not_resumed(tmp_path, caplog):
     for name in ("old", "new"):
         train_here([*QUICK, "iterations=2", f"output_dir={tmp_path}", f"run_name={name}"])
     process = holder(tmp_path / "new")
@@ -57,6 +57,7 @@ def test_a_running_run_is_passed_over_and_not_resumed(tmp_path):
         with pytest.raises(UserError, match="going on in process"):
             train_here([f"ckpt={tmp_path}/new", *longer])
         train_here(["ckpt=last", *longer])
+        assert f"passed over, as going on: {tmp_path}/new" in caplog.text
     finally:
         process.kill()
         process.wait()

@@ -72,11 +72,19 @@ def test_sigterm_writes_a_checkpoint_and_ends_cleanly(tmp_path):
     assert checkpoint_file.load(tmp_path / "run")["game"]["iteration"] > 0
 
 
-def test_last_is_the_newest_run_that_fits_the_command_line(tmp_path):
+def test_last_is_the_newest_run_or_names_the_newest_that_is_unfinished(tmp_path):
     for name, seed in (("a", 0), ("b", 1)):
         train_here([*QUICK, f"output_dir={tmp_path}", f"run_name={name}", f"seed={seed}"])
+    last = [f"output_dir={tmp_path}", "ckpt=last"]
+    with pytest.raises(UserError, match=r"b/checkpoints/last.ckpt has finished its 6.*true\.$"):
+        train_here(last)
+    (tmp_path / "a" / "finished.txt").unlink()
+    with pytest.raises(UserError, match=rf"has finished.*python train.py ckpt={tmp_path}/a\.$"):
+        train_here(last)
+    with pytest.raises(UserError, match="differ: .*seed"):
+        train_here([*last, "seed=0"])
     more = ["iterations=8", "allow_changes=true"]
-    train_here([f"output_dir={tmp_path}", "ckpt=last", *more])
+    train_here([*last, *more])
     assert checkpoint_file.load(tmp_path / "b")["game"]["iteration"] == 8
     assert checkpoint_file.load(tmp_path / "a")["game"]["iteration"] == 6
 

@@ -29,6 +29,10 @@ class BestCheckpoints(pl.Callback):
         self.run, self.keep = run, keep
         self.history: list[dict[str, Any]] = []
 
+    def on_fit_start(self, trainer: pl.Trainer, game: Game) -> None:
+        """Take part in a score that was made up; see `evaluation.callback`."""
+        self.on_train_batch_end(trainer, game)
+
     def on_train_batch_end(self, trainer: pl.Trainer, game: Game, *_: Any) -> None:
         """Write a checkpoint if it is one of the best, and remove the one that is no longer."""
         scores = callback_of(trainer, ScoreCallback)

@@ -1,5 +1,6 @@
 """What the best and the last generator score under the full protocol when the run is over."""
 
+import contextlib
 import logging
 from typing import Any
 
@@ -10,6 +11,7 @@ from saddlepoint.devices import device_name
 from saddlepoint.evaluation.callback import untouched
 from saddlepoint.evaluation.evaluator import ConstantImagesError, Scores
 from saddlepoint.evaluation.fakes import GeneratorFakes
+from saddlepoint.evaluation.interruption import ScoreInterruptedError
 from saddlepoint.evaluation.ranks import from_first_rank
 from saddlepoint.gans import Game
 from saddlepoint.records.origin import origin
@@ -32,12 +34,14 @@ class FinalScores(pl.Callback):
 
     Attributes:
         results: {iteration: scores} of this process.
+        are_made: whether all scores that the run is to have at its end are recorded.
     """
 
     def __init__(self, run: CurrentRun) -> None:
         self.run = run
         self.evaluator = instantiate(run.config.protocol, _convert_="all")
         self.results: dict[int, Scores] = {}
+        self.are_made = False
 
     def check(self, data: Any, game: Game | None = None) -> None:
         """Find out before the run whether its scores can be had at the end.
@@ -48,14 +52,26 @@ class FinalScores(pl.Callback):
         """
         self.evaluator.check(data, None if game is None else GeneratorFakes(game, data))
 
+    def on_fit_start(self, trainer: pl.Trainer, game: Game) -> None:
+        """Make the scores up of a run that was stopped between its training and its end."""
+        if game.iteration == game.iterations:
+            self.on_train_end(trainer, game)
+
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         """Score, unless the run was stopped before its end."""
         if game.iteration < game.iterations:
             return
+        with contextlib.suppress(ScoreInterruptedError):
+            self._score_all(trainer, game)
+            self.are_made = True
+
+    def _score_all(self, trainer: pl.Trainer, game: Game) -> None:
         trainer.strategy.barrier()  # the first rank has written the best checkpoint
         with untouched(game):
             fakes = GeneratorFakes(game, trainer.datamodule)
-            evaluator = self.evaluator.prepare(trainer.datamodule, game.device, fakes=fakes)
+            evaluator = self.evaluator.prepare(
+                trainer.datamodule, game.device, fakes=fakes, stopped=self.run.is_stopped
+            )
             if evaluator.protocol_for(fakes) is None:
                 return
             games = {game.iteration: (game, self.run.seconds)}

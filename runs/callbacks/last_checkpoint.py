@@ -1,7 +1,9 @@
 """The checkpoint that a run resumes from: every so often, at the end, and when it is to stop."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -10,6 +12,9 @@ import pytorch_lightning as pl
 from saddlepoint.gans import Game
 from saddlepoint.runs.current_run import CurrentRun
 from saddlepoint.schema import Count, checked
+
+#: A cluster's preemption notice, and Ctrl-C.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class LastCheckpoint(pl.Callback):
@@ -24,13 +29,16 @@ class LastCheckpoint(pl.Callback):
     def __init__(self, run: CurrentRun, every: Count) -> None:
         self.run, self.every = run, every
         self._saved: int | None = None  # iteration of the last write
-        self._handlers: dict[int, Any] = {}
+
+    def setup(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
+        """Listen for a cluster's preemption notice and for Ctrl-C; first scores may take long."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._stop)
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
-        """Listen for a cluster's preemption notice and for Ctrl-C."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._handlers[number] = signal.signal(number, self._stop)
+        """Listen again: by now the trainer does."""
+        self.setup(trainer, game, "fit")
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.run.stopped_by and number == signal.SIGINT:
@@ -59,8 +67,14 @@ class LastCheckpoint(pl.Callback):
         self.run.save(trainer, game)
         self._saved = game.iteration
 
-    def teardown(self, trainer: pl.Trainer, game: Game, stage: str) -> None:
-        """Give the signals back."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
+
+@contextlib.contextmanager
+def signals_given_back() -> Iterator[None]:
+    """Let who listens within listen no longer afterwards, whatever happens."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)

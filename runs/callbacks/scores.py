@@ -20,4 +20,5 @@ def scores_while_training(run: CurrentRun, every: Count | None) -> ScoreCallback
         folder=run.folder,
         run=run.about,
         seconds_before=run.seconds_before,
+        stopped=run.is_stopped,
     )
