@@ -147,6 +147,7 @@ class CurrentRun:
                 "data": self.data,
                 "game": state,
                 "seconds": self.seconds,
+                "threads": torch.get_num_threads(),
                 "made_by": origin(device_name(game.device), trainer.world_size),
             }
             checkpoint_file.save(path or self.checkpoint, content)

@@ -4,6 +4,7 @@ Returns the last score, under the full protocol where there is one, so that any 
 drive it.
 """
 
+import contextlib
 import logging
 import signal
 import sys
@@ -38,6 +39,7 @@ from saddlepoint.runs.progress import output
 from saddlepoint.runs.resume import resume
 from saddlepoint.runs.settings import check_settings, check_terms
 from saddlepoint.runs.stages import FOLDER, after_stages
+from saddlepoint.runs.threads import share_of_the_cores
 from saddlepoint.runs.trained_run import TrainedRun
 from saddlepoint.runs.trainer import build_callbacks, build_loggers, build_trainer
 
@@ -90,13 +92,16 @@ def train(
     with run:
         if left is not None and left.checkpoint.stat().st_mtime_ns != left.written:
             raise UserError(f"The run {run.folder} went on in the meantime: resume it once more.")
-        trainer = _play(run, game, data, console)
+        before = None if left is None else left.threads
+        trainer = _play(run, game, data, console, before)
     if run.stopped_by and is_unfinished(trainer, game):
         on_stop(128 + signal.Signals[run.stopped_by])
     return _objective(trainer, game)
 
 
-def _play(run: CurrentRun, game: Game, data: DataModule, console: Console) -> pl.Trainer:
+def _play(
+    run: CurrentRun, game: Game, data: DataModule, console: Console, threads: int | None
+) -> pl.Trainer:
     """Fit, score and record; the run's folder is this process's own."""
     callbacks = build_callbacks(run)
     for callback in callbacks:
@@ -119,15 +124,15 @@ def _play(run: CurrentRun, game: Game, data: DataModule, console: Console) -> pl
     for logger in trainer.loggers:
         logger.log_hyperparams(run.settings)
     interrupted = False
-    try:
-        with signals_given_back():
+    with signals_given_back(), _cores(trainer, threads):
+        try:
             trainer.fit(game, data)
-    except ScoreInterruptedError:  # before the first iteration of this process
-        interrupted = True
-        if not run.checkpoint.exists():
-            run.save(trainer, game)
-    finally:
-        finish(trainer.loggers)
+        except ScoreInterruptedError:  # before the first iteration of this process
+            interrupted = True
+            if not run.checkpoint.exists():
+                run.save(trainer, game)
+        finally:
+            finish(trainer.loggers)
     if interrupted or missing_scores(trainer, game):
         # Whichever process the signal came to.
         run.stopped_by = run.stopped_by or signal.SIGTERM.name
@@ -136,6 +141,15 @@ def _play(run: CurrentRun, game: Game, data: DataModule, console: Console) -> pl
             run.finish()
         closing_screen(console, run, trainer, game)
     return trainer
+
+
+def _cores(trainer: pl.Trainer, before: int | None) -> contextlib.AbstractContextManager[None]:
+    """The first process looks for other runs; the others inherit what it finds."""
+    if not trainer.is_global_zero:
+        return contextlib.nullcontext()
+    if trainer.strategy.root_device.type != "cpu":
+        before = None  # nothing that is learned is computed by threads
+    return share_of_the_cores(before, max(1, trainer.world_size // trainer.num_nodes))
 
 
 def _known_before(config: DictConfig) -> DictConfig:

@@ -132,6 +132,12 @@ class TrainedRun:
         return self.content["seconds"]
 
     @property
+    def threads(self) -> int | None:
+        """Threads of each process that trained it; None if not known."""
+        number = self.content.get("threads")
+        return number if isinstance(number, int) and number > 0 else None
+
+    @property
     def made_by(self) -> dict[str, Any]:
         """Hardware and commit that trained it."""
         return self.content.get("made_by", UNKNOWN_ORIGIN)
