@@ -123,6 +123,7 @@ class Terms(nn.ModuleDict):
     def __init__(self, terms: Mapping[str, Term], discriminator: nn.Module) -> None:
         super().__init__()
         for name, term in terms.items():
+            _refuse_negative_weights(name, term)
             term.attach(discriminator)
             self[name] = term
 
@@ -168,4 +169,21 @@ class Terms(nn.ModuleDict):
                 raise UserError(
                     f"The term {name} has no part for any of the players {', '.join(players)}:"
                     f" leave it out of terms=[...], or choose another gan."
+                )
+
+
+def _refuse_negative_weights(name: str, term: Term) -> None:
+    """Refuse a term that would be maximised where its players mean to minimise it.
+
+    Raises:
+        UserError: names the weight.
+    """
+    for setting, weight in vars(term).items():
+        player = setting.removesuffix("_weight")
+        if player != setting and hasattr(term, f"{player}_loss"):
+            lowest = min(at(weight, step / 100) for step in range(101))
+            if not lowest >= 0:
+                raise UserError(
+                    f"The weight terms.{name}.{setting} is {lowest:g}, and a term with a negative"
+                    " weight would be maximised: give at least 0."
                 )

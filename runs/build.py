@@ -33,6 +33,7 @@ def build_game(config: DictConfig, spec: DataSpec) -> Game:
     torch.manual_seed(key_to_seed(config.seed, "initial weights"))
     condition = _made(config.condition)(spec) if config.condition else None
     known = {"shape": tuple(spec.shape), "condition": condition}
+    _refuse_oversized_networks(config, known)
     networks = {name: _made(node)(**_asked(node, known)) for name, node in config.network.items()}
     parts = {
         **networks,
@@ -81,13 +82,40 @@ def _refuse_oversize(game: Game, spec: DataSpec) -> None:
     """Refuse iterations whose real items this machine cannot hold."""
     images = game.batches_per_iteration * game.batch_size
     needed = images * math.prod(spec.shape) * 4  # bytes, in float32
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = _memory()
     if needed > there:
         raise UserError(
-            f"An iteration sees {images:,} real items, which take {needed / 2**30:,.0f} GiB, and"
+            f"An iteration sees {images:,} real items, which take {needed / 2**30:,.1f} GiB, and"
             f" this machine has {there / 2**30:,.0f}: lower batch_size, or the updates per"
             " iteration."
         )
+
+
+def _refuse_oversized_networks(config: DictConfig, known: dict[str, Any]) -> None:
+    """Refuse networks that this machine cannot hold, before they take any memory."""
+    largest, count = "", 0
+    for name, node in config.network.items():
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                network = _made(node)(**_asked(node, known))
+        except UserError:
+            raise
+        except Exception:  # one of a user's may compute with its weights as it is made
+            continue
+        size = sum(p.numel() for p in network.parameters())
+        largest, count = (name if size > count else largest), count + size
+    # With gradients and two moments, where those do not lie on an accelerator.
+    needed = count * 4 * (1 if torch.cuda.is_available() else 4)  # bytes, in float32
+    if needed > _memory():
+        raise UserError(
+            f"The networks have {count:,} parameters, which take {needed / 2**30:,.1f} GiB, and"
+            f" this machine has {_memory() / 2**30:,.1f}: lower the sizes of network.{largest}."
+        )
+
+
+def _memory() -> int:
+    """Bytes that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _refuse_useless(config: DictConfig, parts: dict[str, Any], taken: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
@@ -89,7 +90,7 @@ def user_sentence(error: BaseException) -> str | None:
         if isinstance(link, MisconfigurationException):
             return f"The trainer cannot start: {' '.join(str(link).split())}"
     for link in chain:
-        if isinstance(link, HydraException | OmegaConfBaseException):
+        if isinstance(link, HydraException | OmegaConfBaseException | yaml.YAMLError):
             return _config_sentence(str(link))
     return None
 

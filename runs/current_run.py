@@ -169,13 +169,15 @@ def new_folder(config: DictConfig, title: str) -> Path:
     Raises:
         UserError: a run of that name is there, or the folder cannot be made.
     """
-    name = config.run_name or f"{title}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    given = config.run_name not in (None, "")
+    usual = f"{title}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = str(config.run_name) if given else usual
     folder = Path(config.output_dir) / name
     if rank_zero_only.rank != 0:  # only the first process of several writes
         return folder
     # A sweep may start several runs in a second: the folder is made, not looked for.
     numbered = (folder.with_name(f"{name}-{number}") for number in itertools.count(2))
-    for made in itertools.chain([folder], () if config.run_name else numbered):
+    for made in itertools.chain([folder], () if given else numbered):
         try:
             made.mkdir(parents=True)
         except FileExistsError:

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import torch
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -81,7 +83,7 @@ class RunSettings:
     keep_best: Natural = 1
     data_dir: str = "data"
     output_dir: str = "outputs"
-    run_name: str | None = None
+    run_name: str | int | None = None
     ckpt: str | None = None
     trust: Sequence[str] = ()
     allow_changes: bool = False
@@ -210,7 +212,9 @@ def check_settings(config: DictConfig, command: str) -> None:
 
 
 def check_terms(config: DictConfig, overrides: list[str]) -> None:
-    """Refuse two choices of ``terms=`` that are one term by name: the last would hide the others.
+    """Refuse two choices of terms that are one term by name: the last would hide the others.
+
+    They may be typed as ``terms=[...]``, or stand in the defaults of a YAML.
 
     Args:
         config: composed settings.
@@ -219,10 +223,15 @@ def check_terms(config: DictConfig, overrides: list[str]) -> None:
     Raises:
         UserError: there are such.
     """
-    parsed = [OverridesParser.create().parse_override(word) for word in overrides]
-    chosen = next((p.value() for p in parsed if p.get_key_element() == "terms"), None)
-    if not isinstance(chosen, list) or len(chosen) <= len(config.terms or {}):
+    if not config.terms:
         return
+    loader = GlobalHydra.instance().config_loader()
+    composed = loader.compute_defaults_list("train", overrides, RunMode.RUN).defaults
+    paths = [part.config_path or "" for part in composed]
+    chosen = [path.removeprefix("terms/") for path in paths if path.startswith("terms/")]
+    if len(chosen) <= len(config.terms):
+        return
+    parsed = [OverridesParser.create().parse_override(word) for word in overrides]
     places = [p.input_line for p in parsed if p.get_key_element() == "hydra.searchpath"]
     owners: dict[str, str] = {}
     for choice in chosen:

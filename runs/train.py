@@ -34,6 +34,7 @@ from saddlepoint.runs.callbacks.last_checkpoint import signals_given_back
 from saddlepoint.runs.closing_screen import closing_screen, is_unfinished, missing_scores
 from saddlepoint.runs.current_run import CurrentRun, new_folder, title_of
 from saddlepoint.runs.loggers import finish
+from saddlepoint.runs.lost_ranks import none_is_lost
 from saddlepoint.runs.overrides import resolved, typed_overrides
 from saddlepoint.runs.progress import output
 from saddlepoint.runs.resume import resume
@@ -94,7 +95,8 @@ def train(
             raise UserError(f"The run {run.folder} went on in the meantime: resume it once more.")
         before = None if left is None else left.threads
         trainer = _play(run, game, data, console, before)
-    if run.stopped_by and is_unfinished(trainer, game):
+    # The first process alone: launchers kill the others when one ends with another code than 0.
+    if run.stopped_by and is_unfinished(trainer, game) and trainer.is_global_zero:
         on_stop(128 + signal.Signals[run.stopped_by])
     return _objective(trainer, game)
 
@@ -124,7 +126,7 @@ def _play(
     for logger in trainer.loggers:
         logger.log_hyperparams(run.settings)
     interrupted = False
-    with signals_given_back(), _cores(trainer, threads):
+    with signals_given_back(), _cores(trainer, threads), none_is_lost(trainer, run.folder):
         try:
             trainer.fit(game, data)
         except ScoreInterruptedError:  # before the first iteration of this process

@@ -4,12 +4,20 @@ import copy
 import functools
 import math
 import random
+import time
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 from play import spec_of
 from train_cli import command, composed
 
+from saddlepoint.errors import UserError
+from saddlepoint.gans.networks.lite import LiteDiscriminator
+from saddlepoint.losses.rotation import Rotation
+from saddlepoint.losses.schedule import Piecewise
+from saddlepoint.losses.term import Terms
+from saddlepoint.runs import build
 from saddlepoint.runs.build import build_game
 from saddlepoint.runs.command_line import nearest_settings, user_sentence
 from saddlepoint.runs.help import ABSENT, topics
@@ -137,6 +145,54 @@ def test_a_wrong_setting_ends_in_one_sentence_and_writes_nothing(
     assert output == ""
     assert errors.startswith("error: ") and errors.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_would_be_maximised_are_refused_and_others_are_not():
+    draw, tried, held = random.Random(SEED), 0, 0
+    for _ in range(40):
+        points = [[t, draw.uniform(-1, 2)] for t in sorted(draw.random() for _ in range(3))]
+        number = draw.uniform(-1, 1)
+        weight = draw.choice([number, Piecewise(points)])
+        negative = number < 0 if weight is number else min(value for _, value in points) < -0.1
+        positive = number > 0 if weight is number else min(value for _, value in points) > 0
+        name = draw.choice(["discriminator_weight", "generator_weight"])
+        term = Rotation()
+        setattr(term, name, weight)
+        tried += 1
+        try:
+            Terms({"mine": term}, LiteDiscriminator(shape=(3, 32, 32), width=8))
+            held += not negative
+        except UserError as error:
+            held += not positive and f"terms.mine.{name} is -" in str(error)
+    print(f"weights of terms: {tried} tried, {held} held")
+    assert held == tried
+
+
+def test_networks_larger_than_the_machine_are_refused_before_they_are_made(monkeypatch):
+    monkeypatch.setattr(build, "_memory", lambda: 2**28)
+    large = ["network.discriminator.width=4096", "trainer=cpu"]
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"parameters, which take .* network.discriminator\.$"):
+        build_game(composed(large), spec_of((3, 32, 32)))
+    assert time.monotonic() - start < 60  # made, they would take minutes
+    before = torch.get_rng_state()
+    build._refuse_oversized_networks(composed([]), {"shape": (3, 32, 32), "condition": None})
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_terms_of_one_name_are_refused_where_a_yaml_names_them(tmp_path, capfd):
+    (tmp_path / "experiment").mkdir()
+    twice = (
+        "# @package _global_\ndefaults:\n  - override /terms: [multi_class, multi_class_match]\n"
+    )
+    (tmp_path / "experiment" / "twice.yaml").write_text(twice)
+    (tmp_path / "experiment" / "garbled.yaml").write_text("seed: 1\nseed: 2\n")
+    words = [f"hydra.searchpath=[file://{tmp_path}]", f"output_dir={tmp_path}/out"]
+    assert command([*words, "experiment=twice"]) == 2
+    assert "multi_class and multi_class_match are both called" in capfd.readouterr().err
+    assert command([*words, "experiment=garbled"]) == 2
+    assert "duplicate key seed" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_default_settings_of_all_compositions_are_taken():

@@ -72,6 +72,13 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path):
     assert len(set(folders)) == 24 and all(folder.is_dir() for folder in folders)
 
 
+def test_a_number_is_a_name(tmp_path):
+    config = composed([*QUICK, f"output_dir={tmp_path}", "run_name=2024"])
+    assert new_folder(config, "run") == tmp_path / "2024"
+    with pytest.raises(UserError, match="2024 exists: resume it with ckpt="):
+        new_folder(config, "run")
+
+
 def test_a_stopped_run_says_so_in_its_exit_code(tmp_path):
     words = [*QUICK, "iterations=1000000", "checkpoint_every=100000", f"output_dir={tmp_path}"]
     process = start([*words, "run_name=run"])
