@@ -1,6 +1,8 @@
 """The command `saddlepoint evaluate`, from a checkout."""
 
-from saddlepoint.runs.evaluate import main
+import sys
+
+from saddlepoint.runs.console import run
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run("evaluate"))

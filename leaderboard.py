@@ -2,7 +2,7 @@
 
 import sys
 
-from saddlepoint.leaderboard.command import main
+from saddlepoint.runs.console import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("leaderboard"))

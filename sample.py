@@ -1,6 +1,8 @@
 """The command `saddlepoint sample`, from a checkout."""
 
-from saddlepoint.runs.sample import main
+import sys
+
+from saddlepoint.runs.console import run
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run("sample"))

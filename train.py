@@ -1,6 +1,8 @@
 """The command `saddlepoint train`, from a checkout."""
 
-from saddlepoint.runs.train import main
+import sys
+
+from saddlepoint.runs.console import run
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run("train"))

@@ -1,6 +1,8 @@
 """The command `saddlepoint train_extractor`, from a checkout."""
 
-from saddlepoint.runs.train_extractor import main
+import sys
+
+from saddlepoint.runs.console import run
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run("train_extractor"))

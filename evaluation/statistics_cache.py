@@ -38,9 +38,12 @@ def read(path: Path, fingerprint: str) -> dict[str, Tensor] | None:
         return None
     digest, payload = content[:SHA256_BYTES], content[SHA256_BYTES:]
     if digest == hashlib.sha256(payload).digest():
-        stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        if stored["fingerprint"] == fingerprint:
-            return stored["state"]
+        try:
+            stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            if stored["fingerprint"] == fingerprint:
+                return stored["state"]
+        except Exception as error:  # whole, and of another program
+            log.debug("%s: %s", path, error)
     log.warning("The cached statistics in %s are damaged and are computed anew", path)
     return None
 

@@ -31,5 +31,10 @@ def main() -> int | None:
     # The program's name for Hydra and argparse; also the file that a launcher of several processes
     # starts anew with the same arguments.
     sys.argv = [str(ROOT / f"{name}.py"), *sys.argv[2:]]
+    return run(name)
+
+
+def run(name: str) -> int | None:
+    """Import a command, which takes a while, and run it with the words of the command line."""
     with one_line_on_ctrl_c():
         return importlib.import_module(COMMANDS[name]).main()

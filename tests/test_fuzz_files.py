@@ -1,20 +1,27 @@
 """Disks that fail: one sentence or a warning, the old file intact, nothing half-written left."""
 
 import errno
+import importlib
 import os
 import random
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from train_cli import command
 
 from saddlepoint import atomic
 from saddlepoint.atomic import UnwritableError, append, whole_file, write_text
+from saddlepoint.datamodules import cache, digest
+from saddlepoint.datamodules.avatars import load_avatars
 from saddlepoint.errors import UserError
+from saddlepoint.evaluation import statistics_cache
 from saddlepoint.records.reading import read_records
 from saddlepoint.records.record import append_record
 from saddlepoint.runs import command_line
 from saddlepoint.runs.loggers import CSVFile
+from saddlepoint.runs.pictures import save
 
 FAULTS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EDQUOT, errno.EIO)
 
@@ -36,6 +43,19 @@ def page(path: Path, n: int) -> None:
 def checkpoint(path: Path, n: int) -> None:
     with whole_file(path) as file:
         torch.save({"n": torch.full((1000,), n)}, file)
+
+
+def picture(path: Path, n: int) -> None:
+    save(Image.new("RGB", (64, 64), (n, 0, 0)), path)
+
+
+def statistics(path: Path, n: int) -> None:
+    statistics_cache.write(path, "fingerprint", {"mean": torch.full((1000,), n)})
+
+
+def decoded_images(path: Path, n: int) -> None:
+    images = torch.full((9, 3, 8, 8), n, dtype=torch.uint8)
+    cache._write(path, images, digest.sha256_of(images))
 
 
 def lines(path: Path, n: int) -> None:
@@ -91,7 +111,7 @@ def faulty(monkeypatch):
     return state
 
 
-@pytest.mark.parametrize("write", [record, csv, page, checkpoint, lines])
+@pytest.mark.parametrize("write", [record, csv, page, checkpoint, picture, lines])
 def test_faults(write, tmp_path, faulty):
     rng, refused = random.Random(write.__name__), 0
     path = tmp_path / "file"
@@ -108,10 +128,53 @@ def test_faults(write, tmp_path, faulty):
             assert path.read_bytes() == before or write is csv
         finally:
             faulty["left"] = -1
-        assert path.read_bytes().endswith((b"\n", b">")) or write is checkpoint
+        assert path.read_bytes().endswith((b"\n", b">")) or write in (checkpoint, picture)
         assert [p.name for p in tmp_path.iterdir()] == ["file"]
     print(write.__name__, {"tried": 60, "refused": refused})
     assert refused > 5
+
+
+@pytest.mark.parametrize("write", [statistics, decoded_images])
+def test_faults_of_a_cache_are_no_faults_of_the_run(write, tmp_path, faulty, caplog):
+    rng, kept = random.Random(write.__name__), 0
+    path = tmp_path / "file"
+    write(path, 0)
+    for n in range(1, 60):
+        before = path.read_bytes()
+        faulty.update(left=rng.randrange(5), number=rng.choice(FAULTS))
+        caplog.clear()
+        write(path, n)
+        faulty["left"] = -1
+        if caplog.records:
+            kept += 1
+            assert path.read_bytes() == before and "Cannot keep" in caplog.text
+        if write is statistics:
+            assert statistics_cache.read(path, "fingerprint") is not None
+        else:
+            assert cache._read(path, (9, 3, 8, 8)) is not None
+        assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    print(write.__name__, {"tried": 59, "kept as it was": kept})
+    assert kept > 5
+
+
+def test_scores_are_shown_on_a_full_disk(tmp_path, capfd):
+    """The device /dev/full has no room for any record."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        for k, pixels in enumerate(load_avatars().image.values[:20]):
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / name / f"{k}.png")
+    folder = tmp_path / "out" / "evaluations" / "theirs"
+    folder.mkdir(parents=True)
+    (folder / "records.jsonl").symlink_to("/dev/full")
+    words = [f"images={tmp_path}/A", f"reference={tmp_path}/B", "title=theirs", "protocol=quick"]
+    assert (
+        command([*words, "protocol.num_fake=20", f"output_dir={tmp_path}/out"], "evaluate.py") == 2
+    )
+    output, errors = capfd.readouterr()
+    assert "FD/avatar-classifier" in output and "recorded" not in output
+    assert errors.endswith("cannot be written (the disk is full): free some space.\n")
 
 
 def test_an_append_that_is_torn_is_taken_back(tmp_path):
@@ -154,3 +217,13 @@ def test_ctrl_c_is_one_line(capsys):
     with pytest.raises(SystemExit) as ended, command_line.mistakes():
         raise KeyboardInterrupt
     assert ended.value.code == 130 and capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate", "sample", "leaderboard"])
+def test_ctrl_c_while_a_command_is_imported_is_one_line(script, monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert command([], f"{script}.py") == 130
+    assert capsys.readouterr().err == "interrupted\n"
