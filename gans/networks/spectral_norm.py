@@ -40,7 +40,9 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Divide ``weight`` by its spectral norm."""
-        with torch.autocast(weight.device.type, enabled=False):
+        # A network that is only counted, on the device "meta", has no autocast.
+        device = "cpu" if weight.is_meta else weight.device.type
+        with torch.autocast(device, enabled=False):
             matrix = self._as_matrix(weight)
             if self.training:
                 u, v = self._iterate_power(matrix)

@@ -77,4 +77,5 @@ def signals_given_back() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if handler is not None:  # one that Python has not set
+                    signal.signal(number, handler)
