@@ -167,7 +167,7 @@ def test_weights_that_would_be_maximised_are_refused_and_others_are_not():
     assert held == tried
 
 
-@pytest.mark.parametrize("network", ["lite", "resnet", "dcgan", "mlp", "sncnn"])
+@pytest.mark.parametrize("network", ["lite", "resnet", "dcgan", "mlp"])
 def test_networks_larger_than_the_machine_are_refused_before_they_are_made(network, monkeypatch):
     config = composed([f"network={network}", "trainer=cpu"])
     known = {"shape": (3, 32, 32), "condition": None}
