@@ -10,9 +10,11 @@ from saddlepoint.gans.gan import GAN
 from saddlepoint.gans.gn_gan import GNGAN
 from saddlepoint.gans.infomax_gan import InfoMaxGAN
 from saddlepoint.gans.lsgan import LSGAN
+from saddlepoint.gans.ms_dist_gan import MSDistGAN
 from saddlepoint.gans.ms_gan import MSGAN
 from saddlepoint.gans.sagan import SAGAN
 from saddlepoint.gans.sngan import SNGAN
+from saddlepoint.gans.ss_adv_dist_gan import SSAdvDistGAN
 from saddlepoint.gans.ss_adv_gan import SSAdvGAN
 from saddlepoint.gans.ssgan import SSGAN
 from saddlepoint.gans.wgan_gp import WGANGP
@@ -33,7 +35,9 @@ __all__ = [
     "DistGAN",
     "Game",
     "InfoMaxGAN",
+    "MSDistGAN",
     "Player",
     "ResNetDCGAN",
+    "SSAdvDistGAN",
     "SSAdvGAN",
 ]
