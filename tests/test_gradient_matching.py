@@ -188,7 +188,7 @@ def test_every_discriminator_can_be_differentiated_twice(name, precision):
     game = Watched(
         **networks_on(name),
         adversarial=ScoreMatching(),
-        terms={"gradient_matching": GradientMatching()},
+        terms={"gradient_matching": GradientMatching(score="logit")},  # no sigmoid that saturates
         n_dis=1,
         iterations=1,
         batch_size=4,
