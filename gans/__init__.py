@@ -6,6 +6,7 @@ from saddlepoint.gans.dag_gan import DAGGAN
 from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN
+from saddlepoint.gans.gradnorm_gan import GradNormGAN
 from saddlepoint.gans.infomax_gan import InfoMaxGAN
 from saddlepoint.gans.lsgan import LSGAN
 from saddlepoint.gans.ms_gan import MSGAN
@@ -28,6 +29,7 @@ __all__ = [
     "SSGAN",
     "WGANGP",
     "Game",
+    "GradNormGAN",
     "InfoMaxGAN",
     "Player",
     "ResNetDCGAN",
