@@ -8,6 +8,7 @@ from saddlepoint.gans.dist_gan import DistGAN
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN
 from saddlepoint.gans.gn_gan import GNGAN
+from saddlepoint.gans.gradnorm_gan import GradNormGAN
 from saddlepoint.gans.infomax_gan import InfoMaxGAN
 from saddlepoint.gans.lsgan import LSGAN
 from saddlepoint.gans.ms_dist_gan import MSDistGAN
@@ -34,6 +35,7 @@ __all__ = [
     "WGANGP",
     "DistGAN",
     "Game",
+    "GradNormGAN",
     "InfoMaxGAN",
     "MSDistGAN",
     "Player",

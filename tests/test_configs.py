@@ -37,6 +37,7 @@ SIZES = {
     "dist_gan_mnist": 28,
     "dist_gan_stacked_mnist": 28,
     "dist_gan_resnet": 48,
+    "resnet_gradnorm": 32,
 }
 
 

@@ -28,6 +28,11 @@ from saddlepoint.schema import NotNegative, Size, checked
 RESOLUTIONS = (16, 28, 32, 48, 64, 128)
 #: Channels of the layer next to the image; they double with every halving of the size.
 NARROWEST = 64
+#: How weights are filled.
+WEIGHTS = {
+    "normal": partial(nn.init.normal_, std=0.02),
+    "xavier": nn.init.xavier_uniform_,
+}
 
 KernelSize = Literal[4, 5]
 Initialisation = Literal["normal", "xavier"]
@@ -92,7 +97,8 @@ class DCGANGenerator(nn.Module):
             normed = [channels[0] * bottom**2, *channels[1:]]
             self.project = nn.ConvTranspose2d(latent_dim, normed[0], 1)
         self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, condition) for c in normed)
-        layer = partial(UpConvolution, kernel_size=2 * kernel_size - 5, transposed_size=kernel_size)
+        odd_size = 3 if kernel_size == 4 else 5
+        layer = partial(UpConvolution, kernel_size=odd_size, transposed_size=kernel_size)
         kinds = [upsampling] * (len(self.sizes) - 2) + [last_upsampling or upsampling]
         ups = [
             layer(a, b, upsampling=kind)
@@ -102,7 +108,7 @@ class DCGANGenerator(nn.Module):
             self.convs, self.to_image = nn.ModuleList(ups[:-1]), ups[-1]
         else:
             self.convs = nn.ModuleList(ups)
-            self.to_image = convolution(channels[-1], shape[0], 2 * kernel_size - 5)
+            self.to_image = convolution(channels[-1], shape[0], odd_size)
         self.fit = None
         if fit == "linear" and 7 in self.sizes:
             c = channels[self.sizes.index(7)]
@@ -242,13 +248,6 @@ class DCGANEncoder(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             images = F.leaky_relu(norm(conv(images)), self.slope)
         return self.to_code(images.flatten(1))
-
-
-#: How weights are filled.
-WEIGHTS = {
-    "normal": partial(nn.init.normal_, std=0.02),
-    "xavier": nn.init.xavier_uniform_,
-}
 
 
 def _halving(
