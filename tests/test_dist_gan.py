@@ -366,6 +366,22 @@ def play_two(made):
     return play(made).last_losses
 
 
+TERMS = sorted({path.stem for path in (ROOT / "conf" / "terms").glob("*.yaml")})
+TINY = [f"network.{name}.width=8" for name in ("encoder", "generator", "discriminator")]
+
+
+@pytest.mark.parametrize("condition", ["none", "classes"])
+@pytest.mark.parametrize("name", TERMS)
+def test_every_term_stacks_on_it(name, condition):
+    penalty = [] if "penalty" in name else ["dist_gan_penalty"]
+    chosen = ",".join([*penalty, name])
+    words = ["gan=dist_gan", f"terms=[{chosen}]", f"condition={condition}", *TINY]
+    made = build_game(composed([*words, "gan.precision=32"]), spec_of(SHAPE, 3))
+    losses = play_two(made)
+    for term in made.terms:
+        assert any(loss.endswith(f"/{term}") for loss in losses), term
+
+
 @pytest.mark.parametrize("method", [MSDistGAN, SSAdvDistGAN])
 def test_weights_0_are_exactly_dist_gan(method):
     base, made = game(), game(method)
