@@ -4,13 +4,18 @@ from saddlepoint.gans.aae import AAE
 from saddlepoint.gans.cgan_pd import CGANPD
 from saddlepoint.gans.dag_gan import DAGGAN
 from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
+from saddlepoint.gans.dist_gan import DistGAN
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN
+from saddlepoint.gans.gn_gan import GNGAN
+from saddlepoint.gans.gradnorm_gan import GradNormGAN
 from saddlepoint.gans.infomax_gan import InfoMaxGAN
 from saddlepoint.gans.lsgan import LSGAN
+from saddlepoint.gans.ms_dist_gan import MSDistGAN
 from saddlepoint.gans.ms_gan import MSGAN
 from saddlepoint.gans.sagan import SAGAN
 from saddlepoint.gans.sngan import SNGAN
+from saddlepoint.gans.ss_adv_dist_gan import SSAdvDistGAN
 from saddlepoint.gans.ss_adv_gan import SSAdvGAN
 from saddlepoint.gans.ssgan import SSGAN
 from saddlepoint.gans.wgan_gp import WGANGP
@@ -21,15 +26,20 @@ __all__ = [
     "DAGGAN",
     "DCGAN",
     "GAN",
+    "GNGAN",
     "LSGAN",
     "MSGAN",
     "SAGAN",
     "SNGAN",
     "SSGAN",
     "WGANGP",
+    "DistGAN",
     "Game",
+    "GradNormGAN",
     "InfoMaxGAN",
+    "MSDistGAN",
     "Player",
     "ResNetDCGAN",
+    "SSAdvDistGAN",
     "SSAdvGAN",
 ]
