@@ -24,7 +24,7 @@ def pictures_of_training(samples: Path) -> list[Path]:
 
 
 def frames_of(paths: Sequence[Path]) -> list[Image.Image]:
-    """The pictures in one palette, that of the last one, so that what does not move costs little."""
+    """The pictures in one palette, that of the last one, so that what stands still is cheap."""
     pictures = [Image.open(path).convert("RGB") for path in paths]
     palette = pictures[-1].quantize(COLOURS)
     return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]

@@ -19,8 +19,8 @@ from saddlepoint.schema import Count, Images, checked
 class SampleGrids(pl.Callback):
     """Writes a picture of fixed samples every so often and at the end, and sends it to the loggers.
 
-    Pictures are ``samples/{iteration:06d}.png`` and, at the end, ``final.png`` beside them. Points of
-    known density are drawn over it, with the scores of that moment.
+    Pictures are ``samples/{iteration:06d}.png`` and, at the end, ``final.png`` beside them. Points
+    of known density are drawn over it, with the scores of that moment.
 
     Args:
         run: whose samples they are.
