@@ -4,8 +4,10 @@ from saddlepoint.gans.aae import AAE
 from saddlepoint.gans.cgan_pd import CGANPD
 from saddlepoint.gans.dag_gan import DAGGAN
 from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
+from saddlepoint.gans.dist_gan import DistGAN
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN
+from saddlepoint.gans.gn_gan import GNGAN
 from saddlepoint.gans.infomax_gan import InfoMaxGAN
 from saddlepoint.gans.lsgan import LSGAN
 from saddlepoint.gans.ms_gan import MSGAN
@@ -21,12 +23,14 @@ __all__ = [
     "DAGGAN",
     "DCGAN",
     "GAN",
+    "GNGAN",
     "LSGAN",
     "MSGAN",
     "SAGAN",
     "SNGAN",
     "SSGAN",
     "WGANGP",
+    "DistGAN",
     "Game",
     "InfoMaxGAN",
     "Player",

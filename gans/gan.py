@@ -1,6 +1,6 @@
 """The two-player GAN, and how terms stack on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -43,7 +43,7 @@ class GAN(Game):
     #: The adversarial loss of the method.
     default_adversarial: ClassVar[type[AdversarialLoss]] = Hinge
     #: The terms that make the method what it is, by name.
-    defining_terms: ClassVar[Mapping[str, type[Term]]] = {}
+    defining_terms: ClassVar[Mapping[str, Callable[[], Term]]] = {}
 
     @checked
     def __init__(

@@ -7,7 +7,7 @@ all of them in float32.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -196,6 +196,49 @@ class LeastSquares(SeparateLoss):
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """1/2 E (b - target)^2."""
         return _half_square(fake_logits, self.target)
+
+
+@dataclass(frozen=True)
+class ScoreMatching(SeparateLoss):
+    """L_G = | E s(a) - E s(b) |, s the sigmoid: fakes are to score as reals do, not better.
+
+    The generator's loss of Dist-GAN, N.-T. Tran, T.-A. Bui, N.-M. Cheung, ECCV 2018, arXiv
+    1803.08887. It lies in [0, 1], and its gradient turns round where fakes overtake reals. The
+    discriminator's loss is that of `Minimax` or `Hinge`.
+
+    Args:
+        form: "minimax" (the paper's log form) or "hinge" of the discriminator's loss.
+        hinge_on: "logit", or "sigmoid" as the released code has it on all but its DCGAN networks.
+            The hinge of a sigmoid never saturates: L_D = 2 - E s(a) + E s(b).
+    """
+
+    form: Literal["minimax", "hinge"] = "hinge"
+    hinge_on: Literal["logit", "sigmoid"] = "logit"
+
+    generator_sees_reals: ClassVar[bool] = True
+
+    def on_real(self, logits: Tensor) -> Tensor:
+        """The discriminator's part on reals, in the form chosen."""
+        return self._of_discriminator.on_real(self._judged(logits))
+
+    def on_fake(self, logits: Tensor) -> Tensor:
+        """The discriminator's part on fakes, in the form chosen."""
+        return self._of_discriminator.on_fake(self._judged(logits))
+
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        """| E s(a) - E s(b) |, with gradient 0 at equality."""
+        if real_logits is None:
+            raise ValueError("score matching of the generator needs the logits of reals")
+        real, fake = real_logits.float().sigmoid(), fake_logits.float().sigmoid()
+        return (real.mean() - fake.mean()).abs()
+
+    @property
+    def _of_discriminator(self) -> SeparateLoss:
+        return Minimax() if self.form == "minimax" else Hinge()
+
+    def _judged(self, logits: Tensor) -> Tensor:
+        on_sigmoid = self.form == "hinge" and self.hinge_on == "sigmoid"
+        return logits.float().sigmoid() if on_sigmoid else logits
 
 
 def _half_square(logits: Tensor, code: float) -> Tensor:

@@ -122,6 +122,11 @@ class WassersteinGradientPenalty(GradientPenalty):
     Args:
         discriminator_weight: lambda of the paper, 10.
         norm: "l2" as in the paper, or "rms" (over the values of a sample) as in Dist-GAN.
+        values: range of the values that gradients are taken by: "-1..1" as images have them here,
+            or "0..1" for papers whose images lie there, where gradients are twice as long.
+        maximised: turn its sign, as the hinge form of the code released with Dist-GAN does. For
+            norms below 1, where the RMS norm usually is, that shrinks gradients; for norms above 1
+            it has no bound.
         every: as of `GradientPenalty`, and so below.
     """
 
@@ -130,14 +135,22 @@ class WassersteinGradientPenalty(GradientPenalty):
         self,
         discriminator_weight: float | Schedule = 10.0,
         norm: Literal["l2", "rms"] = "l2",
+        values: Literal["-1..1", "0..1"] = "-1..1",
+        maximised: bool = False,
         every: Count = 1,
     ) -> None:
         super().__init__(discriminator_weight, every)
         self.norm = norm
+        self.values = values
+        self.maximised = maximised
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
-        """E (||g(x^)|| - 1)^2."""
-        return one_centred(input_gradient(score, interpolates(real, fake, draws)), self.norm)
+        """E (||g(x^)|| - 1)^2, or its negative if maximised."""
+        gradients = input_gradient(score, interpolates(real, fake, draws))
+        if self.values == "0..1":
+            gradients = 2 * gradients
+        penalty = one_centred(gradients, self.norm)
+        return -penalty if self.maximised else penalty
 
 
 class ZeroCentredGradientPenalty(GradientPenalty):

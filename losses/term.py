@@ -34,6 +34,8 @@ class Step:
         reals: fresh batches, as many as the player asks for, with ``image`` (n, *shape) in [-1, 1],
             the other fields of the data, and their ``condition`` where the game has one.
         fake: ``image`` and ``condition`` of the fakes, detached in a critic's update.
+        rebuilt: where the game has an encoder, ``image`` (n, *shape) of the reals rebuilt, their
+            codes as ``latents`` (n, d), and ``condition``.
         views: what the critic looks at, by the view's name; ``real`` and ``fake`` among them where
             this update compares them.
         seen: what the critic made of each view, by the view's name.
@@ -51,6 +53,7 @@ class Step:
     inputs: Items
     reals: Sequence[Items] = ()
     fake: Items = field(default_factory=Items)
+    rebuilt: Items = field(default_factory=Items)
     views: dict[str, Items] = field(default_factory=dict)
     seen: dict[str, Any] = field(default_factory=dict)
     logit: Logit = field(init=False)

@@ -28,7 +28,9 @@ SIZES = {
     "dcgan": 32,
     "lite": 16,
     "aae": 16,
+    "lite_autoencoder": 16,
     "mlp": None,
+    "mlp_autoencoder": None,
 }
 
 

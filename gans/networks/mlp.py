@@ -54,6 +54,30 @@ class MLPGenerator(nn.Module):
             return self.output(self.hidden(latents)).unflatten(1, self.shape)
 
 
+class MLPEncoder(nn.Module):
+    """Hidden ReLU layers and a linear output, the way back from samples to latents.
+
+    Args:
+        shape: of the samples, (2,) for points in the plane; any shape will do.
+        latent_dim: d of the codes (n, d).
+        width: units of a hidden layer.
+        depth: hidden layers, at least 1.
+    """
+
+    @checked
+    def __init__(
+        self, *, shape: Sequence[int], latent_dim: Size = 2, width: Size = 128, depth: Size = 3
+    ) -> None:
+        super().__init__()
+        self.hidden = _hidden_layers(math.prod(shape), width, depth)
+        self.to_code = linear(width, latent_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Codes (n, d), float32, of samples (n, *shape)."""
+        with without_autocast(images):
+            return self.to_code(self.hidden(images.float().flatten(1)))
+
+
 class MLPDiscriminator(Discriminator):
     """Hidden ReLU layers and a linear output.
 
