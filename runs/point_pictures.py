@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,11 +27,12 @@ class PointPictures:
     """
 
     def __init__(self, data: Any) -> None:
-        self.line = torch.linspace(-REACH, REACH, STEPS)
+        line = torch.linspace(-REACH, REACH, STEPS)
         self.dimensions = data.spec.shape[0]
-        places = torch.cartesian_prod(*[self.line] * self.dimensions)
-        self.density = data.density(places.view(-1, self.dimensions))
-        self.targets = data.mode_centres
+        places = torch.cartesian_prod(*[line] * self.dimensions)
+        self.line = line.numpy()
+        self.density = data.density(places.view(-1, self.dimensions)).numpy()
+        self.targets = None if data.mode_centres is None else data.mode_centres.numpy()
 
     @staticmethod
     def suit(data: Any) -> bool:
@@ -42,16 +44,16 @@ class PointPictures:
         figure = Figure(figsize=(4.2, 4.5), dpi=100, layout="constrained")
         axes = figure.subplots()
         draw = self._in_the_plane if self.dimensions == 2 else self._on_the_line
-        draw(axes, points.cpu())
+        draw(axes, points.cpu().numpy())
         axes.set_xlim(-REACH, REACH)
         axes.tick_params(labelsize=7)
         axes.set_title(caption, fontsize=8, loc="left")
         return drawn(figure)
 
-    def _in_the_plane(self, axes: Axes, points: Tensor) -> None:
-        log = self.density.clamp(min=1e-30).log().view(STEPS, STEPS).T
+    def _in_the_plane(self, axes: Axes, points: np.ndarray) -> None:
+        log = np.log(self.density.clip(min=1e-30)).reshape(STEPS, STEPS).T
         edges = (-REACH, REACH, -REACH, REACH)
-        peak = log.max().item()
+        peak = log.max()
         axes.imshow(
             log, extent=edges, origin="lower", cmap="Blues", vmin=peak - FAINTEST, vmax=peak + 2
         )
@@ -60,13 +62,13 @@ class PointPictures:
         axes.scatter(*points.T, s=2.5, color=SAMPLES, alpha=0.6, linewidths=0)
         axes.set(ylim=(-REACH, REACH), aspect="equal")
 
-    def _on_the_line(self, axes: Axes, points: Tensor) -> None:
+    def _on_the_line(self, axes: Axes, points: np.ndarray) -> None:
         axes.fill_between(self.line, self.density, color=TRUTH, alpha=0.25, lw=0, label="true")
-        bins = torch.linspace(-REACH, REACH, BINS + 1)
-        shares = torch.histogram(points.flatten().float(), bins).hist / len(points)
-        axes.stairs(shares / bins.diff(), bins, color=SAMPLES, lw=1.0, label="samples")
+        counts, edges = np.histogram(points, BINS, (-REACH, REACH))
+        heights = counts / len(points) / np.diff(edges)
+        axes.stairs(heights, edges, color=SAMPLES, lw=1.0, label="samples")
         # A collapsed generator's spike would hide everything else.
-        axes.set_ylim(0, 2.2 * self.density.max().item())
+        axes.set_ylim(0, 2.2 * self.density.max())
         axes.legend(frameon=False, fontsize=7, loc="upper right")
 
 
