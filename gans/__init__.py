@@ -8,11 +8,14 @@ from saddlepoint.gans.dist_gan import DistGAN
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN
 from saddlepoint.gans.gn_gan import GNGAN
+from saddlepoint.gans.gradnorm_gan import GradNormGAN
 from saddlepoint.gans.infomax_gan import InfoMaxGAN
 from saddlepoint.gans.lsgan import LSGAN
+from saddlepoint.gans.ms_dist_gan import MSDistGAN
 from saddlepoint.gans.ms_gan import MSGAN
 from saddlepoint.gans.sagan import SAGAN
 from saddlepoint.gans.sngan import SNGAN
+from saddlepoint.gans.ss_adv_dist_gan import SSAdvDistGAN
 from saddlepoint.gans.ss_adv_gan import SSAdvGAN
 from saddlepoint.gans.ssgan import SSGAN
 from saddlepoint.gans.wgan_gp import WGANGP
@@ -32,8 +35,11 @@ __all__ = [
     "WGANGP",
     "DistGAN",
     "Game",
+    "GradNormGAN",
     "InfoMaxGAN",
+    "MSDistGAN",
     "Player",
     "ResNetDCGAN",
+    "SSAdvDistGAN",
     "SSAdvGAN",
 ]

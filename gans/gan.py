@@ -42,6 +42,8 @@ class GAN(Game):
 
     #: The adversarial loss of the method.
     default_adversarial: ClassVar[type[AdversarialLoss]] = Hinge
+    #: How the discriminator is looked through.
+    critic_class: ClassVar[type[Critic]] = Critic
     #: The terms that make the method what it is, by name.
     defining_terms: ClassVar[Mapping[str, Callable[[], Term]]] = {}
 
@@ -64,7 +66,7 @@ class GAN(Game):
         networks = {"generator": generator, "discriminator": discriminator}
         task = FromLatents(generator.latent_dim, latent_prior, condition)
         super().__init__(networks, task, **settings)
-        self.critic = Critic(discriminator, self.autocast, joint_views=joint_views)
+        self.critic = self.critic_class(discriminator, self.autocast, joint_views=joint_views)
         self.adversarial = adversarial or self.default_adversarial()
         if terms is None:
             terms = {name: term() for name, term in self.defining_terms.items()}

@@ -86,7 +86,7 @@ class GradientMatching(Term):
             (gradients,) = torch.autograd.grad(
                 scores.sum(), images, create_graph=differentiable, materialize_grads=True
             )
-        return gradients.float()
+        return gradients
 
 
 def _mean_product(gradients: Tensor, images: Tensor) -> Tensor:

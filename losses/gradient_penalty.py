@@ -127,6 +127,8 @@ class WassersteinGradientPenalty(GradientPenalty):
         maximised: turn its sign, as the hinge form of the code released with Dist-GAN does. For
             norms below 1, where the RMS norm usually is, that shrinks gradients; for norms above 1
             it has no bound.
+        mixes_samples: take a discriminator with batch norm, too, as the code released with Dist-GAN
+            does; the gradient is then that of all logits of the batch together.
         every: as of `GradientPenalty`, and so below.
     """
 
@@ -137,12 +139,19 @@ class WassersteinGradientPenalty(GradientPenalty):
         norm: Literal["l2", "rms"] = "l2",
         values: Literal["-1..1", "0..1"] = "-1..1",
         maximised: bool = False,
+        mixes_samples: bool = False,
         every: Count = 1,
     ) -> None:
         super().__init__(discriminator_weight, every)
         self.norm = norm
         self.values = values
         self.maximised = maximised
+        self.mixes_samples = mixes_samples
+
+    def attach(self, discriminator: nn.Module) -> None:
+        """Make no heads, but refuse batch norm that is not asked for."""
+        if not self.mixes_samples:
+            super().attach(discriminator)
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
         """E (||g(x^)|| - 1)^2, or its negative if maximised."""

@@ -22,20 +22,25 @@ Distance = Literal["squared", "plain"]
 
 #: Least variance of distances: what points that all coincide are divided by.
 LEAST_VARIANCE = 1e-8
+#: Rounding of an inner product, in units of the last place.
+ROUNDING = 8
 
 
 def squared_distances(points: Tensor) -> Tensor:
     """Squared Euclidean distances (N, N), float32, of points (N, ...); the diagonal is 0.
 
-    From the Gram matrix of centred points, so that what cancels is small; never below 0.
+    From the Gram matrix of centred points, so that what cancels is small. What is no larger than
+    its rounding is 0, with gradient 0: the points coincide.
     """
     points = points.flatten(1).float()
     with torch.autocast(points.device.type, enabled=False):
         points = points - points.mean(0)
         gram = points @ points.T
         squares = gram.diagonal()
-        distances = squares[:, None] + squares[None, :] - 2 * gram
-    return distances.clamp(min=0).fill_diagonal_(0)
+        sums = squares[:, None] + squares[None, :]
+        distances = sums - 2 * gram
+    rounding = ROUNDING * torch.finfo(distances.dtype).eps * sums
+    return distances.masked_fill(distances <= rounding, 0).fill_diagonal_(0)
 
 
 def log_neighbour_probabilities(points: Tensor, distance: Distance = "squared") -> Tensor:

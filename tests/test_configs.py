@@ -31,6 +31,13 @@ SIZES = {
     "lite_autoencoder": 16,
     "mlp": None,
     "mlp_autoencoder": None,
+    "sncnn": 48,
+    "dist_gan_sncnn": 48,
+    "dist_gan_dcgan": 64,
+    "dist_gan_mnist": 28,
+    "dist_gan_stacked_mnist": 28,
+    "dist_gan_resnet": 48,
+    "resnet_gradnorm": 32,
 }
 
 
@@ -104,9 +111,12 @@ def test_every_network_pair_fits_together(name):
     for condition in (None, Classes(3)):
         networks = networks_of(config.network, shape, condition, width=16)
         labels = None if condition is None else torch.randint(3, (2,))
-        images = networks["generator"](torch.randn(2, networks["generator"].latent_dim), labels)
+        latents = torch.randn(2, networks["generator"].latent_dim)
+        images = networks["generator"](latents, labels)
         assert images.shape[1:] == shape
-        judged = networks["encoder"](images) if "encoder" in networks else images
+        codes = networks["encoder"](images) if "encoder" in networks else latents
+        assert codes.shape == latents.shape
+        judged = codes if "shape" in config.network.discriminator else images
         assert networks["discriminator"](judged, labels).logits.shape == (2, 1)
 
 

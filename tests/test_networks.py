@@ -17,9 +17,8 @@ from saddlepoint.gans.networks.layers import Float32Linear, pool
 from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
 from saddlepoint.gans.networks.mlp import MLPDiscriminator, MLPGenerator
 from saddlepoint.gans.networks.resnet import BACKBONES, ResNetDiscriminator, ResNetGenerator
-from saddlepoint.gans.networks.resnet_blocks import (
-    GeneratorBlock,
-)
+from saddlepoint.gans.networks.resnet_blocks import GeneratorBlock
+from saddlepoint.gans.networks.sncnn import SNCNNDiscriminator, SNCNNGenerator
 
 pytestmark = pytest.mark.numerical
 
@@ -27,7 +26,8 @@ CONF = Path(__file__).parent.parent / "conf"
 PAIRS = {
     "resnet": (ResNetGenerator, ResNetDiscriminator, (32, 48, 64, 128)),
     "lite": (LiteGenerator, LiteDiscriminator, (16, 32, 64)),
-    "dcgan": (DCGANGenerator, DCGANDiscriminator, (16, 32, 64, 128)),
+    "dcgan": (DCGANGenerator, DCGANDiscriminator, (16, 32, 48, 64, 128)),
+    "sncnn": (SNCNNGenerator, SNCNNDiscriminator, (32, 48)),
 }
 CASES = [(pair, size) for pair, (_, _, sizes) in PAIRS.items() for size in sizes]
 WIDTH = 16
@@ -172,7 +172,7 @@ def test_mlp(num_classes):
 @pytest.mark.parametrize("pair", PAIRS)
 def test_unsupported_shapes_name_the_supported_ones(pair):
     for network, shape in itertools.product(PAIRS[pair][:2], [(3, 40, 40), (3, 32, 64), (2,)]):
-        with pytest.raises(UserError, match=f"network={pair} .* 32, .*64.* px, .*another network"):
+        with pytest.raises(UserError, match=f"network={pair} .* 32, .* px, .*another network"):
             network(shape=shape)
 
 
@@ -191,6 +191,7 @@ def test_unsupported_shapes_name_the_supported_ones(pair):
         (LiteDiscriminator, {"kernel_size": 5}),
         (DCGANGenerator, {"upsampling": "cubic"}),
         (DCGANDiscriminator, {"pooling": "max"}),
+        (SNCNNDiscriminator, {"slope": -0.1}),
     ],
 )
 def test_wrong_arguments_are_user_errors(network, option):
@@ -205,8 +206,11 @@ def test_every_network_config_builds_a_pair(config):
     shape = (2,) if config == "mlp" else (3, 32, 32)
     networks = networks_of(network, shape, Classes(3), width=WIDTH)
     labels = torch.tensor([0, 2])
-    images = networks["generator"](torch.randn(2, networks["generator"].latent_dim), labels)
-    judged = networks["encoder"](images) if "encoder" in networks else images
+    latents = torch.randn(2, networks["generator"].latent_dim)
+    images = networks["generator"](latents, labels)
+    codes = networks["encoder"](images) if "encoder" in networks else latents
+    assert codes.shape == latents.shape
+    judged = codes if "shape" in network.discriminator else images
     assert networks["discriminator"](judged, labels).logits.shape == (2, 1)
 
 
@@ -259,7 +263,7 @@ def test_without_batch_norm_an_image_is_judged_alone():
 
 def test_which_networks_mix_samples():
     mixing = [discriminator.mixes_samples for discriminator in tiny_discriminators()]
-    assert mixing == [False, False, True]
+    assert mixing == [False, False, True, False]
     assert not DCGANDiscriminator(shape=(3, 32, 32), width=8, batch_norm=False).mixes_samples
     assert not MLPDiscriminator(shape=(2,)).mixes_samples
 

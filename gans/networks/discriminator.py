@@ -2,13 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.layers import Float32Linear, finish, without_autocast
+
+#: Which map `Features.local` is: the input of the last layer or block, or its output.
+LocalMap = Literal["before_last", "last"]
 
 
 class Features(NamedTuple):

@@ -2,9 +2,10 @@
 
 One generator and one discriminator, parametrised by resolution, carry SNGAN, WGAN-GP, SSGAN,
 cGAN-PD, SAGAN and what is built on them, in the form of K. S. Lee and C. Town, "Mimicry", arXiv
-2005.02494.
+2005.02494. With an encoder, and other choices, they are those of Dist-GAN.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,15 +19,24 @@ from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.attention import SelfAttention
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
-from saddlepoint.gans.networks.discriminator import Discriminator
-from saddlepoint.gans.networks.layers import Pooling, convolution, linear, pool
+from saddlepoint.gans.networks.discriminator import Discriminator, LocalMap
+from saddlepoint.gans.networks.layers import (
+    Float32Linear,
+    Pooling,
+    convolution,
+    finish,
+    linear,
+    pool,
+)
 from saddlepoint.gans.networks.resnet_blocks import (
+    RESIDUAL_GAIN,
     DiscriminatorBlock,
     DiscriminatorFirstBlock,
+    EncoderBlock,
     GeneratorBlock,
 )
 from saddlepoint.gans.networks.upsampling import Upsampling
-from saddlepoint.schema import Size, checked
+from saddlepoint.schema import NotNegative, Positive, Size, checked
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,7 @@ class ResNetGenerator(nn.Module):
         last_upsampling: that of the last block; None for the same.
         spectral_norm: whether all convolutions and the linear layer have it (SAGAN).
         attention: number of the block, from 1, after which self-attention sits; None for nowhere.
+        residual_gain: of the Xavier-uniform weights of the residual branches; 1 in Dist-GAN.
 
     Raises:
         UserError: a resolution, kind of upsampling or position of attention that does not exist.
@@ -88,6 +99,7 @@ class ResNetGenerator(nn.Module):
         last_upsampling: Upsampling | None = None,
         spectral_norm: bool = False,
         attention: int | None = None,
+        residual_gain: Positive = RESIDUAL_GAIN,
     ) -> None:
         super().__init__()
         self.shape, self.latent_dim = tuple(shape), latent_dim
@@ -106,6 +118,7 @@ class ResNetGenerator(nn.Module):
                 upsampling=upsampling if i < num_blocks - 1 else last_upsampling,
                 condition=condition,
                 spectral_norm=spectral_norm,
+                residual_gain=residual_gain,
             )
             for i in range(num_blocks)
         )
@@ -128,7 +141,7 @@ class ResNetGenerator(nn.Module):
 class ResNetDiscriminator(Discriminator):
     """Residual blocks, ReLU, pooling over positions, linear.
 
-    The local map is the input of the last block, the pooled vector that of the output layer.
+    The pooled vector is what the output layer reads.
 
     Args:
         shape: (c, h, h) of the images, h one of 32, 48, 64, 128.
@@ -141,6 +154,14 @@ class ResNetDiscriminator(Discriminator):
             paper's code has "raw". In Mimicry, the source of the published figures, an in-place
             activation makes it "relu"; the local map that heads get to see is then rectified too.
         attention: number of the block, from 1, after which self-attention sits; None for nowhere.
+        wide: whether there are as many channels between the convolutions of a block as in its
+            output (Dist-GAN, BigGAN), and not as in its input (Mimicry).
+        downsampling: "average" pools; "learned" is a pointwise convolution of stride 2 (Dist-GAN).
+        local_map: the input of the last block ("before_last"), or its rectified output ("last"),
+            the features phi of Dist-GAN.
+        flat_heads: whether heads of terms, and the projection, read all of the last map and only
+            the output layer its sum, as in the released code of MS-GAN.
+        residual_gain: of the Xavier-uniform weights of the residual branches; 1 in Dist-GAN.
 
     Raises:
         UserError: a resolution, pooling, shortcut or position of attention that does not exist.
@@ -157,27 +178,46 @@ class ResNetDiscriminator(Discriminator):
         pooling: Pooling = "sum",
         preact_shortcut: Literal["relu", "raw"] = "relu",
         attention: int | None = None,
+        wide: bool = False,
+        downsampling: Literal["average", "learned"] = "average",
+        local_map: LocalMap = "before_last",
+        flat_heads: bool = False,
+        residual_gain: Positive = RESIDUAL_GAIN,
     ) -> None:
         resolution = check_resolution("resnet", shape, BACKBONES)
         backbone = BACKBONES[resolution]
         channels = _scaled(backbone.discriminator, width)
         last_size = resolution // 2**backbone.downsampling
+        if flat_heads and pooling != "sum":
+            raise UserError(
+                "With flat_heads=true the output layer alone sums over positions: set pooling=sum."
+            )
+        pooling = "flatten" if flat_heads else pooling
         super().__init__(
             condition=condition,
-            local_channels=channels[-2],
+            local_channels=channels[-1 if local_map == "last" else -2],
             pooled_features=channels[-1] * (last_size**2 if pooling == "flatten" else 1),
             spectral_norm=spectral_norm,
         )
+        if flat_heads:
+            self.head = finish(SummedLinear(channels[-1], 1), spectral_norm=spectral_norm)
         self.pooling = pooling
         self.preact_shortcut = preact_shortcut
-        first = DiscriminatorFirstBlock(shape[0], channels[0], spectral_norm=spectral_norm)
+        self.local_map = local_map
+        options = {
+            "spectral_norm": spectral_norm,
+            "downsampling": downsampling,
+            "residual_gain": residual_gain,
+        }
+        first = DiscriminatorFirstBlock(shape[0], channels[0], **options)
         blocks = [
             DiscriminatorBlock(
                 channels[i - 1],
                 channels[i],
                 downsample=i < backbone.downsampling,
                 preact_shortcut=preact_shortcut,
-                spectral_norm=spectral_norm,
+                wide=wide,
+                **options,
             )
             for i in range(1, len(channels))
         ]
@@ -188,11 +228,63 @@ class ResNetDiscriminator(Discriminator):
         self.last_block = blocks[-1]
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Local map (n, c, h', w') before the last block, and pooled vector (n, d)."""
+        """Local map (n, c, h', w') and pooled vector (n, d)."""
         local = self.trunk(images)
         if self.preact_shortcut == "relu":
             local = F.relu(local)
-        return local, pool(F.relu(self.last_block(local)), self.pooling)
+        last = F.relu(self.last_block(local))
+        return last if self.local_map == "last" else local, pool(last, self.pooling)
+
+
+class SummedLinear(Float32Linear):
+    """Linear layer on the sum over positions of a flattened map (n, c h w)."""
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Map (n, c h w) of any precision to float32 (n, out_features)."""
+        return super().forward(pooled.float().unflatten(1, (self.in_features, -1)).sum(2))
+
+
+class ResNetEncoder(nn.Module):
+    """Conv3x3, residual blocks that halve the map, BN, leaky ReLU, linear: the generator mirrored.
+
+    The encoder of Dist-GAN, N.-T. Tran, T.-A. Bui, N.-M. Cheung, "Dist-GAN: An Improved GAN using
+    Distance Constraints", ECCV 2018, arXiv 1803.08887.
+
+    Args:
+        shape: (c, h, h) of the images, h one of 32, 48, 64, 128.
+        latent_dim: d of the codes (n, d).
+        width: channels of the widest layer, to which the others are in proportion; None for those
+            of the generator at the resolution.
+        slope: of the leaky ReLU.
+
+    Raises:
+        UserError: a resolution that does not exist.
+    """
+
+    @checked
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],
+        latent_dim: Size = 128,
+        width: Size | None = None,
+        slope: NotNegative = 0.2,
+    ) -> None:
+        super().__init__()
+        backbone = BACKBONES[check_resolution("resnet", shape, BACKBONES)]
+        channels = _scaled(backbone.generator, width)[::-1]
+        self.slope = slope
+        self.from_image = convolution(shape[0], channels[0], 3)
+        self.blocks = nn.Sequential(
+            *(EncoderBlock(a, b, slope=slope) for a, b in itertools.pairwise(channels))
+        )
+        self.norm = nn.BatchNorm2d(channels[-1])
+        self.to_code = linear(channels[-1] * backbone.bottom**2, latent_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Codes (n, d) of images (n, c, h, h)."""
+        hidden = self.norm(self.blocks(self.from_image(images)))
+        return self.to_code(F.leaky_relu(hidden, self.slope).flatten(1))
 
 
 def _scaled(channels: tuple[int, ...], width: int | None) -> tuple[int, ...]:

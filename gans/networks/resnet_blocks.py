@@ -28,6 +28,7 @@ class GeneratorBlock(nn.Module):
         upsampling: "bilinear", "nearest", "zero_insertion" or "transposed".
         condition: what the batch norms depend on; None for nothing.
         spectral_norm: whether the convolutions have it.
+        residual_gain: of the initial weights of the residual branch.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class GeneratorBlock(nn.Module):
         upsampling: str,
         condition: Condition | None = None,
         spectral_norm: bool = False,
+        residual_gain: float = RESIDUAL_GAIN,
     ) -> None:
         super().__init__()
-        residual = {"gain": RESIDUAL_GAIN, "spectral_norm": spectral_norm}
+        residual = {"gain": residual_gain, "spectral_norm": spectral_norm}
         self.norm1 = ConditionalBatchNorm2d(in_channels, condition)
         self.conv1 = UpConvolution(in_channels, out_channels, 3, upsampling=upsampling, **residual)
         self.norm2 = ConditionalBatchNorm2d(out_channels, condition)
@@ -56,41 +58,84 @@ class GeneratorBlock(nn.Module):
         return hidden + self.shortcut(features)
 
 
+def halving(channels: int, downsampling: str, *, spectral_norm: bool) -> nn.Module:
+    """Layer that halves the size of a map (n, channels, h, w).
+
+    Args:
+        channels: of the map.
+        downsampling: "average" pools; "learned" is a pointwise convolution of stride 2.
+        spectral_norm: whether that convolution has it.
+    """
+    if downsampling == "average":
+        return nn.AvgPool2d(2)
+    return nn.Sequential(
+        EverySecond(), convolution(channels, channels, 1, spectral_norm=spectral_norm)
+    )
+
+
+class EverySecond(nn.Module):
+    """Every second row and column, so that a pointwise convolution with stride 2 is one without.
+
+    The backward pass of the former writes beyond its memory on CPUs, for fewer than 8 channels in
+    the order of channels_last (torch 2.14).
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (n, c, h, w) to (n, c, h / 2, w / 2)."""
+        return features[..., ::2, ::2]
+
+
 class DiscriminatorFirstBlock(nn.Module):
-    """Conv3x3, ReLU, conv3x3, average pool; the shortcut is average pool, conv1x1.
+    """Conv3x3, ReLU, conv3x3, halving; the shortcut is halving, conv1x1.
 
     Args:
         in_channels: channels of the images (n, c, h, w).
         out_channels: channels of the output (n, c', h / 2, w / 2), and between the convolutions.
         spectral_norm: whether the convolutions have it.
+        downsampling: "average" or "learned", see `halving`.
+        residual_gain: of the initial weights of the residual branch.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, spectral_norm: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        spectral_norm: bool,
+        downsampling: str = "average",
+        residual_gain: float = RESIDUAL_GAIN,
+    ) -> None:
         super().__init__()
-        residual = {"gain": RESIDUAL_GAIN, "spectral_norm": spectral_norm}
+        residual = {"gain": residual_gain, "spectral_norm": spectral_norm}
         self.conv1 = convolution(in_channels, out_channels, 3, **residual)
         self.conv2 = convolution(out_channels, out_channels, 3, **residual)
         self.shortcut = convolution(in_channels, out_channels, 1, spectral_norm=spectral_norm)
+        self.halve = halving(out_channels, downsampling, spectral_norm=spectral_norm)
+        self.halve_images = halving(in_channels, downsampling, spectral_norm=spectral_norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c', h / 2, w / 2)."""
         hidden = self.conv2(F.relu(self.conv1(images)))
-        return F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(images, 2))
+        return self.halve(hidden) + self.shortcut(self.halve_images(images))
 
 
 class DiscriminatorBlock(nn.Module):
-    """ReLU, conv3x3, ReLU, conv3x3 and, if downsampling, average pool; plus the shortcut.
+    """ReLU, conv3x3, ReLU, conv3x3 and, if downsampling, halving; plus the shortcut.
 
-    The shortcut is the identity, or conv1x1 and average pool where the shape changes. It starts
+    The shortcut is the identity, or conv1x1 and halving where the shape changes. It starts
     from the input x ("raw", as in the paper) or from relu(x) ("relu", as in Mimicry, whose in-place
     activation overwrites x before the shortcut reads it).
 
     Args:
-        in_channels: c of the input (n, c, h, w), and channels between the convolutions.
+        in_channels: c of the input (n, c, h, w).
         out_channels: channels of the output.
         downsample: whether the output is (n, c', h / 2, w / 2).
         preact_shortcut: "relu" or "raw".
         spectral_norm: whether the convolutions have it.
+        downsampling: "average" or "learned", see `halving`.
+        wide: whether there are as many channels between the convolutions as in the output, and not
+            as in the input.
+        residual_gain: of the initial weights of the residual branch.
     """
 
     def __init__(
@@ -101,23 +146,58 @@ class DiscriminatorBlock(nn.Module):
         downsample: bool,
         preact_shortcut: str,
         spectral_norm: bool,
+        downsampling: str = "average",
+        wide: bool = False,
+        residual_gain: float = RESIDUAL_GAIN,
     ) -> None:
         super().__init__()
-        residual = {"gain": RESIDUAL_GAIN, "spectral_norm": spectral_norm}
-        self.downsample = downsample
+        residual = {"gain": residual_gain, "spectral_norm": spectral_norm}
+        between = out_channels if wide else in_channels
         self.preact_shortcut = preact_shortcut
-        self.conv1 = convolution(in_channels, in_channels, 3, **residual)
-        self.conv2 = convolution(in_channels, out_channels, 3, **residual)
+        self.conv1 = convolution(in_channels, between, 3, **residual)
+        self.conv2 = convolution(between, out_channels, 3, **residual)
         self.shortcut = nn.Identity()
         if downsample or in_channels != out_channels:
             self.shortcut = convolution(in_channels, out_channels, 1, spectral_norm=spectral_norm)
+        self.halve = self.halve_before = self.halve_after = nn.Identity()
+        if downsample:
+            self.halve = halving(out_channels, downsampling, spectral_norm=spectral_norm)
+            # The pool commutes with the shortcut's convolution, which costs a quarter after it.
+            if downsampling == "average":
+                self.halve_before = self.halve
+            else:
+                self.halve_after = halving(out_channels, downsampling, spectral_norm=spectral_norm)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c', h, w), or half that size."""
         activated = F.relu(features)
         hidden = self.conv2(F.relu(self.conv1(activated)))
         skipped = activated if self.preact_shortcut == "relu" else features
-        if self.downsample:
-            # The pool commutes with the shortcut's convolution, which costs a quarter after it.
-            hidden, skipped = F.avg_pool2d(hidden, 2), F.avg_pool2d(skipped, 2)
-        return hidden + self.shortcut(skipped)
+        shortcut = self.halve_after(self.shortcut(self.halve_before(skipped)))
+        return self.halve(hidden) + shortcut
+
+
+class EncoderBlock(nn.Module):
+    """BN, leaky ReLU, conv3x3, BN, leaky ReLU, conv3x3, average pool; plus conv1x1 and the pool.
+
+    The block of the encoder of Dist-GAN, N.-T. Tran et al., ECCV 2018, arXiv 1803.08887.
+
+    Args:
+        in_channels: c of the input (n, c, h, w).
+        out_channels: channels of the output (n, c', h / 2, w / 2), and between the convolutions.
+        slope: of the leaky ReLU.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, slope: float) -> None:
+        super().__init__()
+        self.slope = slope
+        self.norm1, self.norm2 = nn.BatchNorm2d(in_channels), nn.BatchNorm2d(out_channels)
+        self.conv1 = convolution(in_channels, out_channels, 3)
+        self.conv2 = convolution(out_channels, out_channels, 3)
+        self.shortcut = convolution(in_channels, out_channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (n, c, h, w) to (n, c', h / 2, w / 2)."""
+        hidden = self.conv1(F.leaky_relu(self.norm1(features), self.slope))
+        hidden = self.conv2(F.leaky_relu(self.norm2(hidden), self.slope))
+        return F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(features, 2))

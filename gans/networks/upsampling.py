@@ -34,8 +34,9 @@ class UpConvolution(nn.Module):
     Args:
         in_channels: channels c of the input (n, c, h, w).
         out_channels: channels of the output, whose size is (2 h, 2 w).
-        kernel_size: of the convolution, odd; the transposed one, with stride 2, is one larger.
+        kernel_size: of the convolution, odd.
         upsampling: "bilinear", "nearest", "zero_insertion" or "transposed".
+        transposed_size: kernel size of the transposed convolution; None for one larger.
         gain: of the Xavier-uniform initial weights.
         spectral_norm: whether the convolution has it.
     """
@@ -47,6 +48,7 @@ class UpConvolution(nn.Module):
         kernel_size: int,
         *,
         upsampling: Upsampling,
+        transposed_size: int | None = None,
         gain: float = 1.0,
         spectral_norm: bool = False,
     ) -> None:
@@ -56,8 +58,10 @@ class UpConvolution(nn.Module):
         self.convolve_first = kernel_size == 1 and upsampling in ("bilinear", "nearest")
         options = {"gain": gain, "spectral_norm": spectral_norm}
         if upsampling == "transposed":
-            padding = (kernel_size - 1) // 2
-            layer = nn.ConvTranspose2d(in_channels, out_channels, kernel_size + 1, 2, padding)
+            size = transposed_size or kernel_size + 1
+            # An odd kernel reaches one position less far: the last row and column are added.
+            fit = {"padding": (size - 1) // 2, "output_padding": size % 2}
+            layer = nn.ConvTranspose2d(in_channels, out_channels, size, 2, **fit)
             self.conv = finish(layer, **options)
         else:
             self.conv = convolution(in_channels, out_channels, kernel_size, **options)
