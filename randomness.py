@@ -22,6 +22,17 @@ def keyed_generator(*key: int | str, device: torch.device | str = "cpu") -> torc
     return torch.Generator(device=device).manual_seed(key_to_seed(*key))
 
 
+def seed_global_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the CPU and of ``device``, for what draws without a key.
+
+    `torch.manual_seed` also records the call stack for every kind of device that is not in use,
+    which takes as long as a forward pass of a small network.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
+
+
 class Draws:
     """The random numbers of one update, drawn for the batch of all ranks and cut to this rank's.
 

@@ -51,12 +51,15 @@ class DataModule(pl.LightningDataModule, ABC):
         extractor: name of the extractor that suits their pictures; None is Inception.
         mode_centres: means (K, 2) of the modes, of points that have known ones.
         mode_std: standard deviation of each mode.
+        curve: points (K, d) along the curve that the data lie around, with equal shares of the data
+            between them; of points around a known one.
     """
 
     protocol: str | None = "fid10k"
     extractor: str | None = None
     mode_centres: Tensor | None = None
     mode_std: float | None = None
+    curve: Tensor | None = None
 
     @checked
     def __init__(

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 from torchvision import datasets
 
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.download import explain_unreadable
 from saddlepoint.datamodules.fields import Image, Label
+from saddlepoint.datamodules.mnist_5k import load_mnist_5k
 from saddlepoint.datamodules.source import Source
 from saddlepoint.randomness import keyed_generator
 from saddlepoint.schema import Natural, NumItems, checked
@@ -20,11 +22,15 @@ class StackedMNIST(DataModule):
 
     The class of an image is the number that its digits make: 100 * red + 10 * green + blue.
 
+    Digits of ``mnist_5k`` make another data set, stacked_mnist_5k, with another name in records.
+
     Args:
         root: the directory that holds ``MNIST/raw``.
         resolution: 28, or 32 (with a black margin of 2).
         num_items: how many images are made; 128,000 is customary.
         data_seed: which ones; part of the data set, not of the run.
+        digits: "mnist", the 60,000 of the training set; "mnist_5k", 5,000 of them from an installed
+            package (`datamodules.mnist_5k`); "auto", the former where they are in ``root``.
         settings: of `DataModule`.
     """
 
@@ -36,10 +42,14 @@ class StackedMNIST(DataModule):
         resolution: Literal[28, 32] = 28,
         num_items: NumItems = 128_000,
         data_seed: Natural = 0,
+        digits: Literal["mnist", "mnist_5k", "auto"] = "mnist",
         **settings: Any,
     ) -> None:
-        super().__init__("stacked_mnist", **settings)
         self.root = Path(root).expanduser()
+        if digits == "auto":
+            digits = "mnist" if (self.root / "MNIST" / "raw").is_dir() else "mnist_5k"
+        super().__init__(f"stacked_{digits}", **settings)
+        self.drawn_from = digits
         self.resolution = resolution
         self.num_items = num_items
         self.data_seed = data_seed
@@ -60,12 +70,16 @@ class StackedMNIST(DataModule):
 
         A classifier of the 1,000 classes need only tell these.
         """
+        images, labels = load_mnist_5k() if self.drawn_from == "mnist_5k" else self._mnist()
+        margin = (self.resolution - 28) // 2
+        images = pad(images, 4 * (margin,)).unsqueeze(1)
+        return Source(image=Image(images), label=Label(labels, tuple("0123456789")))
+
+    def _mnist(self) -> tuple[Tensor, Tensor]:
         try:
             digits = datasets.MNIST(self.root)
         except (RuntimeError, ValueError, AssertionError, OSError) as error:
             raw = self.root / "MNIST" / "raw"
             files = [(raw / file.removesuffix(".gz"), None) for file, _ in datasets.MNIST.resources]
             raise explain_unreadable(self.name, self.root, files) from error
-        margin = (self.resolution - 28) // 2
-        images = pad(digits.data, 4 * (margin,)).unsqueeze(1)
-        return Source(image=Image(images), label=Label(digits.targets, tuple("0123456789")))
+        return digits.data, digits.targets

@@ -23,7 +23,7 @@ from saddlepoint.gans.tasks import Task
 from saddlepoint.items import Items
 from saddlepoint.losses.schedule import Schedule, schedule_named
 from saddlepoint.losses.term import Step
-from saddlepoint.randomness import Draws, key_to_seed
+from saddlepoint.randomness import Draws, key_to_seed, seed_global_generators
 from saddlepoint.schema import Count, Images, Natural, NotNegative, checked
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -143,7 +143,7 @@ class Game(pl.LightningModule):
                 f"block {batch['iteration']} of the data came in iteration {self.iteration}"
             )
         # Whatever a module draws without a key of its own (dropout, say) is keyed here.
-        torch.manual_seed(key_to_seed(self.seed, "global", self.iteration))
+        seed_global_generators(key_to_seed(self.seed, "global", self.iteration), self.device)
         self._follow_schedules()
         batches = self._batches_of_reals(batch["reals"])
         judged = 0

@@ -6,6 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from saddlepoint.runs import command_line
+from saddlepoint.runs.animation import save_animation
 from saddlepoint.runs.panels import PANELS
 from saddlepoint.runs.panels.panel import Subject
 from saddlepoint.runs.pictures import save
@@ -22,10 +23,11 @@ def sample(config: DictConfig) -> Path:
     check_settings(config, "sample")
     run = TrainedRun.find(config.run, config.output_dir, config.trust)
     panel = PANELS[config.what](Subject(run, config))
-    output = Path(config.output) if config.output else run.folder / f"{config.what}.png"
+    kind = "gif" if panel.frames else "png"
+    output = Path(config.output) if config.output else run.folder / f"{config.what}.{kind}"
     for note in panel.notes:
         print(note)
-    return save(panel.picture, output)
+    return save_animation(panel.frames, output) if panel.frames else save(panel.picture, output)
 
 
 @hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="sample")

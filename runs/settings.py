@@ -129,7 +129,7 @@ class SampleSettings:
         run: a run folder or a checkpoint; last: the newest run.
         trust: packages whose classes the run's settings may name, see `runs.trust`.
         what: the picture.
-        output: PNG to write; null: {run folder}/{what}.png.
+        output: PNG (GIF of training) to write; null: {run folder}/{what}.png.
         output_dir: where run=last looks.
         seed: key of the samples.
         images: samples of a grid.
@@ -151,7 +151,7 @@ class SampleSettings:
     trust: Sequence[str] = ()
     what: Literal[
         *("grid", "interpolation", "truncation", "classes", "neighbours", "spectrum"),
-        "sample_size",
+        *("sample_size", "density", "training"),
     ] = "grid"
     output: str | None = None
     output_dir: str = "outputs"

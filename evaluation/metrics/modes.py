@@ -41,6 +41,7 @@ class Modes(SetMetric):
         "modes": LARGER,
         "KL": SMALLER,
         "high_quality": LARGER,
+        "registered": LARGER,
     }
 
     @checked
@@ -92,7 +93,7 @@ class Modes(SetMetric):
     def compute(
         self, real: Mapping[str, Collector], fake: Mapping[str, Collector]
     ) -> dict[str, float]:
-        """Modes, KL (in nats) and, for points, high_quality (a share).
+        """Modes, KL (in nats) and, for points, those of high quality: a share and a number.
 
         KL is that of the samples' distribution over modes from the uniform one,
         log K + sum_k p_k log p_k. Without a sample near any mode it is log K, its largest value.
@@ -105,6 +106,7 @@ class Modes(SetMetric):
         }
         if self._centres is not None:
             scores["high_quality"] = float(counts.sum()) / total
+            scores["registered"] = float(counts.sum())
         return scores
 
 

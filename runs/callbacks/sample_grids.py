@@ -7,33 +7,41 @@ import pytorch_lightning as pl
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
+from saddlepoint.evaluation.callback import ScoreCallback
 from saddlepoint.gans import Game
+from saddlepoint.runs.callbacks import callback_of
 from saddlepoint.runs.current_run import CurrentRun
 from saddlepoint.runs.pictures import picture_of, save
+from saddlepoint.runs.point_pictures import PointPictures, caption_of
 from saddlepoint.schema import Count, Images, checked
 
 
 class SampleGrids(pl.Callback):
     """Writes a picture of fixed samples every so often and at the end, and sends it to the loggers.
 
-    Pictures are ``samples/{iteration:06d}.png`` and, at the end, ``final.png`` of the run's folder.
+    Pictures are ``samples/{iteration:06d}.png`` and, at the end, ``final.png`` beside them. Points
+    of known density are drawn over it, with the scores of that moment.
 
     Args:
         run: whose samples they are.
         every: iterations between pictures.
         images: samples in a grid.
-        points: samples of two-dimensional data.
+        points: samples of points.
     """
 
     @checked
     def __init__(
         self, run: CurrentRun, every: Count, images: Images = 64, points: Images = 2000
     ) -> None:
-        self.every, self.folder = every, run.folder / "samples"
+        self.every, self.folder, self.title = every, run.folder / "samples", run.title
         self.count = points if len(run.data["shape"]) == 1 else images
+
+        self.over_density: PointPictures | None = None
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         """Show the untrained generator."""
+        if trainer.is_global_zero and PointPictures.suit(trainer.datamodule):
+            self.over_density = PointPictures(trainer.datamodule)
         if game.iteration == 0:
             self._write(trainer, game, f"{0:06d}.png")
 
@@ -47,10 +55,23 @@ class SampleGrids(pl.Callback):
     def _write(self, trainer: pl.Trainer, game: Game, name: str) -> None:
         if not trainer.is_global_zero:
             return
-        picture = picture_of(game.pictures(range(self.count), data=trainer.datamodule))
+        samples = game.pictures(range(self.count), data=trainer.datamodule)
+        if self.over_density is None:
+            picture = picture_of(samples)
+        else:
+            caption = caption_of(self.title, game.iteration, _scores_now(trainer, game))
+            picture = self.over_density.draw(samples["samples"], caption)
         save(picture, self.folder / name)
         for logger in trainer.loggers:
             _send(logger, picture, game.iteration)
+
+
+def _scores_now(trainer: pl.Trainer, game: Game) -> dict[str, float]:
+    """Scores of this very iteration; none if it was not scored."""
+    callback = callback_of(trainer, ScoreCallback)
+    history = [] if callback is None else callback.history
+    now = history and history[-1]["iteration"] == game.iteration
+    return history[-1]["scores"] if now else {}
 
 
 def _send(logger: Any, picture: Image.Image, iteration: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from saddlepoint.runs.panels.density import density, training
 from saddlepoint.runs.panels.grids import classes, grid, interpolation, truncation
 from saddlepoint.runs.panels.neighbours import neighbours
 from saddlepoint.runs.panels.panel import Panel, Subject
@@ -16,4 +17,6 @@ PANELS: dict[str, Callable[[Subject], Panel]] = {
     "neighbours": neighbours,
     "spectrum": spectrum,
     "sample_size": sample_size,
+    "density": density,
+    "training": training,
 }

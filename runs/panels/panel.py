@@ -21,10 +21,11 @@ NONE = "none"  # the extractor that is asked for where none is wanted
 
 
 class Panel(NamedTuple):
-    """A picture, and sentences that go with it."""
+    """A picture, sentences that go with it, and all frames of one that moves."""
 
     picture: Image.Image
     notes: tuple[str, ...] = ()
+    frames: tuple[Image.Image, ...] = ()
 
 
 class Subject:
