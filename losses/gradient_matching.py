@@ -76,9 +76,9 @@ class GradientMatching(Term):
             items: ``image``, and ``condition`` if there is one.
             differentiable: whether g is to be differentiated in turn, by whatever made the images.
         """
-        images = items.image if differentiable else items.image.detach()
-        if not images.requires_grad:
-            images = images.requires_grad_()
+        images = items.image
+        if not (differentiable and images.requires_grad):
+            images = images.detach().requires_grad_()
         with torch.autocast(images.device.type, enabled=False):
             scores = step.logit(images, items.get("condition"))
             if self.score == "sigmoid":

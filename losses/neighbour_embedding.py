@@ -58,8 +58,8 @@ def log_neighbour_probabilities(points: Tensor, distance: Distance = "squared") 
     """
     squared = squared_distances(points)
     n = len(squared)
-    others = ~torch.eye(n, dtype=torch.bool, device=squared.device)
-    variance = squared.detach()[others].sqrt().var(correction=0) + LEAST_VARIANCE
+    themselves = torch.eye(n, dtype=torch.bool, device=squared.device)
+    variance = _variance_of_pairs(squared.detach().sqrt(), themselves) + LEAST_VARIANCE
     if distance == "plain":
         # The root has no derivative at 0, where points coincide: there it is taken to be 0.
         apart = squared > 0
@@ -67,11 +67,9 @@ def log_neighbour_probabilities(points: Tensor, distance: Distance = "squared") 
     else:
         distances = squared
     log_kernel = -torch.log1p(distances / (2 * variance))
-    log_kernel = log_kernel.masked_fill(~others, -torch.inf)
-    log_conditional = log_kernel.log_softmax(dim=0)  # over i in p_i|j
-    conditional = log_conditional.exp()
+    conditional = log_kernel.masked_fill(themselves, -torch.inf).softmax(dim=0)  # over i in p_i|j
     joint = (conditional + conditional.T) / (2 * n)
-    return joint.where(others, torch.ones_like(joint)).log().masked_fill(~others, -torch.inf)
+    return joint.masked_fill(themselves, 1).log().masked_fill(themselves, -torch.inf)
 
 
 def neighbour_divergence(latents: Tensor, images: Tensor, distance: Distance = "squared") -> Tensor:
@@ -84,9 +82,15 @@ def neighbour_divergence(latents: Tensor, images: Tensor, distance: Distance = "
     """
     log_p = log_neighbour_probabilities(latents, distance)
     log_q = log_neighbour_probabilities(images, distance)
-    others = log_p > -torch.inf
-    log_p, log_q = log_p[others], log_q[others]
-    return (log_p.exp() * (log_p - log_q)).sum()
+    log_ratio = (log_p - log_q).masked_fill(log_p == -torch.inf, 0)
+    return (log_p.exp() * log_ratio).sum()
+
+
+def _variance_of_pairs(distances: Tensor, themselves: Tensor) -> Tensor:
+    n = len(distances)
+    pairs = n * (n - 1)
+    deviations = distances - distances.sum() / pairs  # the diagonal adds 0
+    return deviations.masked_fill(themselves, 0).square().sum() / pairs
 
 
 class NeighbourEmbedding(Term):

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from play import changed, play, snapshot, spec_of
+from play import Made, changed, play, snapshot, spec_of
 from torch import nn
 from train_cli import ROOT, composed
 
@@ -366,6 +366,22 @@ def play_two(made):
     return play(made).last_losses
 
 
+TERMS = sorted({path.stem for path in (ROOT / "conf" / "terms").glob("*.yaml")})
+TINY = [f"network.{name}.width=8" for name in ("encoder", "generator", "discriminator")]
+
+
+@pytest.mark.parametrize("condition", ["none", "classes"])
+@pytest.mark.parametrize("name", TERMS)
+def test_every_term_stacks_on_it(name, condition):
+    penalty = [] if "penalty" in name else ["dist_gan_penalty"]
+    chosen = ",".join([*penalty, name])
+    words = ["gan=dist_gan", f"terms=[{chosen}]", f"condition={condition}", *TINY]
+    made = build_game(composed([*words, "gan.precision=32"]), spec_of(SHAPE, 3))
+    losses = play_two(made)
+    for term in made.terms:
+        assert any(loss.endswith(f"/{term}") for loss in losses), term
+
+
 @pytest.mark.parametrize("method", [MSDistGAN, SSAdvDistGAN])
 def test_weights_0_are_exactly_dist_gan(method):
     base, made = game(), game(method)
@@ -437,6 +453,25 @@ def test_every_preset_plays(name):
     made = build_game(config, spec_of((3, side, side)))
     losses = play(made).last_losses
     assert {"encoder/distance", "discriminator/gradient_penalty"} <= set(losses)
+
+
+@pytest.mark.parametrize("method", [DistGAN, GNGAN])
+def test_it_learns_where_points_lie(method):
+    """A Gaussian apart from the origin, around which samples start."""
+    adam = partial(torch.optim.Adam, lr=3e-3, betas=(0.5, 0.9))
+    optimizers = {f"{player}_optimizer": adam for player in PLAYERS}
+    made = game(method, points=True, **optimizers, iterations=250, batch_size=64)
+    centre = torch.tensor([0.5, -0.3])
+
+    def reals(iteration):
+        generator = torch.Generator().manual_seed(iteration)
+        noise = torch.randn(made.batches_per_iteration * 64, 2, generator=generator)
+        return Items(image=centre + 0.1 * noise)
+
+    play(made, blocks=Made(made, reals))
+    samples = made.sample(made.inputs_at(range(500)))
+    assert (samples.mean(0) - centre).norm() < 0.5 * centre.norm()
+    assert samples.std(0).norm() > 0.02  # not one point
 
 
 def test_it_goes_on_from_its_state_bit_for_bit():

@@ -17,6 +17,7 @@ from saddlepoint.gans.networks.resnet_blocks import (
     DiscriminatorBlock,
     DiscriminatorFirstBlock,
     EncoderBlock,
+    halving,
 )
 from saddlepoint.gans.networks.sncnn import SNCNNDiscriminator, SNCNNEncoder, SNCNNGenerator
 from saddlepoint.gans.networks.upsampling import UpConvolution
@@ -170,15 +171,21 @@ def test_all_weights_are_xavier_uniform_with_gain_one(choice):
 # Options ------------------------------------------------------------------------------------------
 
 
-def test_learned_downsampling_that_averages_is_average_pooling():
-    """With identity weights, a convolution of stride 2 keeps each second position."""
+def test_learned_downsampling_is_a_pointwise_convolution_of_stride_2():
+    layer = halving(12, "learned", spectral_norm=False)
+    features = torch.randn(2, 12, 6, 6)
+    (weight, bias) = layer.parameters()
+    torch.testing.assert_close(layer(features), F.conv2d(features, weight, bias, stride=2))
+
+
+def test_where_blocks_halve():
+    """With identity weights, learned halving keeps each second position."""
     options = {"preact_shortcut": "raw", "spectral_norm": False, "downsample": True}
     learned = DiscriminatorBlock(4, 6, downsampling="learned", wide=True, **options)
     first = DiscriminatorFirstBlock(3, 6, spectral_norm=False, downsampling="learned")
     for layer in (learned.halve, learned.halve_after, first.halve, first.halve_images):
-        assert layer.weight.shape[2:] == (1, 1) and layer.stride == (2, 2)
-        nn.init.dirac_(layer.weight)
-        nn.init.zeros_(layer.bias)
+        weight, bias = layer.parameters()
+        nn.init.dirac_(weight), nn.init.zeros_(bias)
     features, images = torch.randn(2, 4, 8, 8), torch.randn(2, 3, 8, 8)
     hidden = learned.conv2(F.relu(learned.conv1(F.relu(features))))
     expected = (hidden + learned.shortcut(features))[..., ::2, ::2]

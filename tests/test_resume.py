@@ -18,6 +18,7 @@ KINDS = {
     "penalty, flips": ["gan=wgan_gp", "network=mlp", "datamodule.flip=true"],
     "batch norm in the discriminator": ["gan=dcgan", "network=dcgan", "gan.n_dis=2"],
     "other players": ["gan=aae"],
+    "an encoder, second derivatives": ["gan=gn_gan", "gan.reconstruction_share=0.05"],
     "gradients normalised": ["gan=gradnorm_gan", "network=lite", "gan.n_dis=2"],
     "conditional, streamed here": ["gan=cgan_pd", "network=lite", "datamodule.resident=false"],
 }
