@@ -69,6 +69,8 @@ def test_train(words, outputs):
         train_here(overrides)
         return
     # The data are not here: the run says what is missing before it writes anything.
+    if config.datamodule.get("digits") == "auto":  # a package may have some
+        overrides.append("datamodule.digits=mnist")
     OmegaConf.to_container(config, resolve=True)
     file = config.datamodule.get("path") or config.datamodule.get("file")
     with pytest.raises(UserError, match=file or "nowhere"):
