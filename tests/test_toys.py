@@ -17,6 +17,7 @@ from saddlepoint.datamodules.toys import Gaussians1D, Gaussians8, Gaussians25, S
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.fakes import GivenFakes
 from saddlepoint.evaluation.metrics.true_cdf import TrueCDF
+from saddlepoint.gans.networks.mlp import FourierFeatures
 from saddlepoint.randomness import keyed_generator
 from saddlepoint.records.reading import read_records
 from saddlepoint.runs import sample
@@ -207,6 +208,21 @@ def test_an_animation_has_the_pictures_in_their_order(tmp_path):
     paths = pictures_of_training(tmp_path)
     assert len(paths) == FRAMES
     assert (paths[0].stem, paths[-1].stem) == ("000000", f"{1000 + FRAMES + 4:06d}")
+
+
+# Networks ----------------------------------------------------------------------------------------
+
+
+def test_fourier_features_depend_on_differences_alone():
+    features = FourierFeatures(2, 400, 3.0)
+    x, y, shift = torch.randn(3, 2, generator=keyed_generator("points"))
+    seen = features(torch.stack([x, y, x + shift, y + shift]))
+    assert seen.shape == (4, 800) and features.size == 800
+    assert torch.allclose(seen.square().sum(1), torch.full((4,), 400.0), rtol=1e-5)
+    # cos a cos b + sin a sin b = cos(a - b)
+    assert (seen[0] @ seen[1]).item() == pytest.approx((seen[2] @ seen[3]).item(), abs=0.01)
+    plain = FourierFeatures(2, 0, 3.0)
+    assert plain(seen) is seen and plain.size == 2 and not plain.state_dict()
 
 
 # Runs --------------------------------------------------------------------------------------------
