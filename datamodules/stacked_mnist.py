@@ -70,7 +70,10 @@ class StackedMNIST(DataModule):
 
         A classifier of the 1,000 classes need only tell these.
         """
-        images, labels = load_mnist_5k() if self.drawn_from == "mnist_5k" else self._mnist()
+        if self.drawn_from == "mnist_5k":
+            images, labels = load_mnist_5k(self.root)
+        else:
+            images, labels = self._mnist()
         margin = (self.resolution - 28) // 2
         images = pad(images, 4 * (margin,)).unsqueeze(1)
         return Source(image=Image(images), label=Label(labels, tuple("0123456789")))

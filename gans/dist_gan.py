@@ -7,9 +7,10 @@ N.-T. Tran, T.-A. Bui, N.-M. Cheung. "Dist-GAN: An Improved GAN using Distance C
 import contextlib
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -77,7 +78,7 @@ class DistGAN(GAN):
         discriminator: Discriminator,
         *,
         latent_prior: Literal["normal", "uniform"] = "uniform",
-        n_dis: int = 1,
+        n_dis: Annotated[int, Ge(1), Le(1000)] = 1,
         encoder_trains: Literal["encoder", "generator", "both"] = "encoder",
         reconstruction_space: Literal["features", "pixels"] = "features",
         distance_weight: NotNegative = 1.0,

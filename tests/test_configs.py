@@ -58,7 +58,11 @@ def test_every_choice_composes(choice):
     group, name = choice.split("=")
     # Terms and scores stack: they are chosen into a place.
     places = {"terms": f"terms=[{name}]", "score": f"+score@protocol.scores.{name}={name}"}
-    config = composed([places.get(group, choice)])
+    words = [places.get(group, choice)]
+    if group == "preset":  # it is chosen by the names of both
+        network, gan = name.split("-")
+        words = [f"network={network}", f"gan={gan}"]
+    config = composed(words)
     OmegaConf.to_container(config, resolve=True)
     assert config.iterations > 0
     if group == "datamodule":

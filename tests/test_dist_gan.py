@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from play import changed, play, snapshot, spec_of
+from play import Made, changed, play, snapshot, spec_of
 from torch import nn
 from train_cli import ROOT, composed
 
@@ -453,6 +453,25 @@ def test_every_preset_plays(name):
     made = build_game(config, spec_of((3, side, side)))
     losses = play(made).last_losses
     assert {"encoder/distance", "discriminator/gradient_penalty"} <= set(losses)
+
+
+@pytest.mark.parametrize("method", [DistGAN, GNGAN])
+def test_it_learns_where_points_lie(method):
+    """A Gaussian apart from the origin, around which samples start."""
+    adam = partial(torch.optim.Adam, lr=3e-3, betas=(0.5, 0.9))
+    optimizers = {f"{player}_optimizer": adam for player in PLAYERS}
+    made = game(method, points=True, **optimizers, iterations=250, batch_size=64)
+    centre = torch.tensor([0.5, -0.3])
+
+    def reals(iteration):
+        generator = torch.Generator().manual_seed(iteration)
+        noise = torch.randn(made.batches_per_iteration * 64, 2, generator=generator)
+        return Items(image=centre + 0.1 * noise)
+
+    play(made, blocks=Made(made, reals))
+    samples = made.sample(made.inputs_at(range(500)))
+    assert (samples.mean(0) - centre).norm() < 0.5 * centre.norm()
+    assert samples.std(0).norm() > 0.02  # not one point
 
 
 def test_it_goes_on_from_its_state_bit_for_bit():

@@ -203,7 +203,7 @@ def test_points_are_scored_by_their_modes(tmp_path):
     words = ["datamodule=gaussians8", "network=mlp", "gan=sngan", *QUICK, "monitor=auto"]
     train_here([*words, f"output_dir={tmp_path}", "run_name=run"])
     scores = read_records(tmp_path / "run" / "records.jsonl")[-1]["scores"]
-    assert set(scores) == {"FD/raw", "modes", "KL", "high_quality"}
+    assert set(scores) == {"FD/raw", "modes", "KL", "high_quality", "registered"}
     assert 0 <= scores["modes"] <= 8 and 0 <= scores["high_quality"] <= 1
 
 

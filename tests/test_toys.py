@@ -9,6 +9,7 @@ import torch
 from collecting import CPU, named_metric, of_features
 from hydra.utils import instantiate
 from PIL import Image
+from play import spec_of
 from scipy.stats import kstest
 from train_cli import QUICK, composed, train_here
 
@@ -16,10 +17,14 @@ from saddlepoint.datamodules.toys import Gaussians1D, Gaussians8, Gaussians25, S
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.fakes import GivenFakes
 from saddlepoint.evaluation.metrics.true_cdf import TrueCDF
+from saddlepoint.gans.networks.mlp import FourierFeatures
 from saddlepoint.randomness import keyed_generator
+from saddlepoint.records.reading import read_records
 from saddlepoint.runs import sample
 from saddlepoint.runs.animation import FRAMES, frames_of, pictures_of_training, save_animation
+from saddlepoint.runs.build import build_game
 from saddlepoint.runs.point_pictures import PointPictures, caption_of
+from saddlepoint.runs.settings import check_settings
 
 pytestmark = pytest.mark.numerical
 
@@ -205,7 +210,53 @@ def test_an_animation_has_the_pictures_in_their_order(tmp_path):
     assert (paths[0].stem, paths[-1].stem) == ("000000", f"{1000 + FRAMES + 4:06d}")
 
 
+# Networks ----------------------------------------------------------------------------------------
+
+
+def test_fourier_features_depend_on_differences_alone():
+    features = FourierFeatures(2, 400, 3.0)
+    x, y, shift = torch.randn(3, 2, generator=keyed_generator("points"))
+    seen = features(torch.stack([x, y, x + shift, y + shift]))
+    assert seen.shape == (4, 800) and features.size == 800
+    assert torch.allclose(seen.square().sum(1), torch.full((4,), 400.0), rtol=1e-5)
+    # cos a cos b + sin a sin b = cos(a - b)
+    assert (seen[0] @ seen[1]).item() == pytest.approx((seen[2] @ seen[3]).item(), abs=0.01)
+    plain = FourierFeatures(2, 0, 3.0)
+    assert plain(seen) is seen and plain.size == 2 and not plain.state_dict()
+
+
 # Runs --------------------------------------------------------------------------------------------
+
+METHODS = ("gan", "wgan_gp", "sngan", "dist_gan", "gn_gan")
+TOYS = {"1d": (1,), "gaussians8": (2,), "25gaussians": (2,), "swiss_roll": (2,)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("toy", [*TOYS, "stacked_mnist"])
+def test_every_method_is_made_for_every_toy(toy, method):
+    config = composed([f"experiment=toy_{toy}", f"gan={method}"])
+    check_settings(config, "train")
+    game = build_game(config, spec_of(TOYS.get(toy, (3, 32, 32))))
+    assert (config.method, game.n_dis) == (method, 1)
+    optimizers = [player.optimizer.keywords for player in game.players()]
+    is_normalised = hasattr(game.discriminator.head, "parametrizations")
+    if toy in TOYS:
+        assert {options["lr"] for options in optimizers} == {1e-3}
+        assert {options["betas"] for options in map(_hashed, optimizers)} == {(0.8, 0.999)}
+        assert is_normalised == (method == "sngan")
+    assert hasattr(game, "encoder") == (method in ("dist_gan", "gn_gan"))
+
+
+def _hashed(options):
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+
+
+def test_a_game_learns_the_line(tmp_path):
+    words = ["experiment=toy_1d", "gan=gn_gan", "iterations=150", "score_every=150"]
+    few = ["sample_every=1000", "gan.ema_half_life_kimg=0", f"output_dir={tmp_path}"]
+    train_here([*words, *few, "run_name=run", "seed=1"])
+    *_, last = read_records(tmp_path / "run" / "records.jsonl")
+    assert last["scores"]["W1"] < 0.2  # of a point in the middle of the data it is about 0.45
 
 
 def test_a_run_leaves_pictures_and_an_animation_that_an_interruption_does_not_shorten(tmp_path):

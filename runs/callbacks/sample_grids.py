@@ -40,7 +40,8 @@ class SampleGrids(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, game: Game) -> None:
         """Show the untrained generator."""
-        if trainer.is_global_zero and PointPictures.suit(trainer.datamodule):
+        shows_points = PointPictures.suit(trainer.datamodule) and not game.needs_data
+        if trainer.is_global_zero and shows_points:
             self.over_density = PointPictures(trainer.datamodule)
         if game.iteration == 0:
             self._write(trainer, game, f"{0:06d}.png")
