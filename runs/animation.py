@@ -9,6 +9,7 @@ from saddlepoint.atomic import whole_file
 
 FRAMES = 40  # at most; of more pictures some are left out, evenly
 COLOURS = 64  # of the palette that all frames share
+SEEN = (96, 96)  # pixels of a frame that the palette is chosen by
 STEP, END = 150, 2500  # milliseconds that a frame is shown, and the last one
 
 
@@ -24,9 +25,13 @@ def pictures_of_training(samples: Path) -> list[Path]:
 
 
 def frames_of(paths: Sequence[Path]) -> list[Image.Image]:
-    """The pictures in one palette, that of the last one, so that what stands still is cheap."""
+    """The pictures in one palette, that of all of them, so that what stands still is cheap."""
     pictures = [Image.open(path).convert("RGB") for path in paths]
-    palette = pictures[-1].quantize(COLOURS)
+    width, height = SEEN
+    strip = Image.new("RGB", (width * len(pictures), height))
+    for k, picture in enumerate(pictures):
+        strip.paste(picture.resize(SEEN, Image.Resampling.NEAREST), (k * width, 0))
+    palette = strip.quantize(COLOURS)
     return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
 
 

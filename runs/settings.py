@@ -227,8 +227,13 @@ def check_terms(config: DictConfig, overrides: list[str]) -> None:
         return
     loader = GlobalHydra.instance().config_loader()
     composed = loader.compute_defaults_list("train", overrides, RunMode.RUN).defaults
-    paths = [part.config_path or "" for part in composed]
-    chosen = [path.removeprefix("terms/") for path in paths if path.startswith("terms/")]
+    # A choice that another one is made of, by its defaults, is no choice of its own.
+    chosen = [
+        part.config_path.removeprefix("terms/")
+        for part in composed
+        if (part.config_path or "").startswith("terms/")
+        and not (part.parent or "").startswith("terms/")
+    ]
     if len(chosen) <= len(config.terms):
         return
     parsed = [OverridesParser.create().parse_override(word) for word in overrides]

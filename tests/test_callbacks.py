@@ -55,7 +55,7 @@ def trained(*words, folder):
 
 
 OURS = [
-    *("ScoreCallback", "SampleGrids", "BestCheckpoints", "LastCheckpoint"),
+    *("ScoreCallback", "SampleGrids", "Animation", "BestCheckpoints", "LastCheckpoint"),
     *("FinalScores", "StatusLine"),
 ]
 MINE = "+callbacks.mine._target_=test_callbacks.Watching"
