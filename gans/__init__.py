@@ -7,6 +7,7 @@ from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN
 from saddlepoint.gans.infomax_gan import InfoMaxGAN
+from saddlepoint.gans.latent_conditioned import LatentConditioned
 from saddlepoint.gans.lsgan import LSGAN
 from saddlepoint.gans.ms_gan import MSGAN
 from saddlepoint.gans.sagan import SAGAN
@@ -29,6 +30,7 @@ __all__ = [
     "WGANGP",
     "Game",
     "InfoMaxGAN",
+    "LatentConditioned",
     "Player",
     "ResNetDCGAN",
     "SSAdvGAN",

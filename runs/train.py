@@ -68,7 +68,7 @@ def train(
     check_terms(config, overrides)
     data = instantiate(config.datamodule, _convert_="all")
     say = rank_zero_only(partial(console.print, soft_wrap=True))
-    data = after_stages(config.stages, data, Path(config.output_dir) / FOLDER, say)
+    data, reports = after_stages(config.stages, data, Path(config.output_dir) / FOLDER, say)
     game = build_game(config, data.spec)
     if left is not None:
         _take_up(left, game, data, config.allow_changes)
@@ -81,6 +81,7 @@ def train(
         overrides,
         title=title,
         data=data.spec.plain(),
+        stages=reports,
         folder=new_folder(config, title) if left is None else left.folder,
         seconds_before=0.0 if left is None else left.seconds,
         new_output_dir=new_output_dir,
