@@ -24,24 +24,30 @@ def divided(count: int, share: float = 0.1) -> tuple[Tensor, Tensor]:
 
 
 def knn_accuracy(features: Tensor, labels: Tensor) -> float:
-    """Share of items whose 20 nearest others, by cosine, have their class by majority.
+    """Share of items whose 20 nearest others, by cosine, have their class by weighted majority.
 
     Args:
         features: (N, p).
-        labels: (N,).
+        labels: (N,) or (N, A): the mean over A of them.
     """
     known, told = divided(len(features))
     near = KNeighborsClassifier(min(NEIGHBOURS, len(known)), weights="distance", metric="cosine")
     near.fit(features[known].numpy(), labels[known].numpy())
-    return float(near.score(features[told].numpy(), labels[told].numpy()))
+    found = torch.from_numpy(near.predict(features[told].numpy()))
+    return (found == labels[told]).double().mean().item()
 
 
 def linear_accuracy(features: Tensor, labels: Tensor) -> float:
-    """The same of a logistic regression on standardised features (N, p)."""
+    """The same of logistic regressions on standardised features."""
     known, told = divided(len(features))
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
-    probe.fit(features[known].numpy(), labels[known].numpy())
-    return float(probe.score(features[told].numpy(), labels[told].numpy()))
+    shares = []
+    for column in labels.view(len(labels), -1).unbind(1):
+        if len(column[known].unique()) < 2:
+            continue  # nothing to tell
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+        probe.fit(features[known].numpy(), column[known].numpy())
+        shares.append(probe.score(features[told].numpy(), column[told].numpy()))
+    return sum(shares) / len(shares) if shares else 1.0
 
 
 def probed(features: Tensor, images: Tensor, labels: Mapping[str, Tensor]) -> dict[str, float]:
@@ -50,18 +56,11 @@ def probed(features: Tensor, images: Tensor, labels: Mapping[str, Tensor]) -> di
     Args:
         features: (N, p).
         images: (N, C, H, W).
-        labels: {name: (N,) classes}, or (N, A) attributes, of which the mean is reported.
+        labels: {name: classes (N,), or attributes (N, A), of which the mean is reported}.
     """
     report = {}
     for name, each in labels.items():
-        columns = each.unbind(1) if each.ndim == 2 else [each]
-        columns = [column for column in columns if len(column.unique()) > 1]
-        for what, vectors, accuracy in (
-            ("k-NN", features, knn_accuracy),
-            ("linear probe", features, linear_accuracy),
-            ("k-NN of pixels", images.flatten(1).float(), knn_accuracy),
-        ):
-            if columns:
-                told = [accuracy(vectors, column) for column in columns]
-                report[f"{what}, {name}"] = sum(told) / len(told)
+        report[f"k-NN, {name}"] = knn_accuracy(features, each)
+        report[f"linear probe, {name}"] = linear_accuracy(features, each)
+        report[f"k-NN of pixels, {name}"] = knn_accuracy(images.flatten(1).float(), each)
     return report

@@ -2,6 +2,7 @@
 
 from typing import Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.decomposition import PCA
@@ -36,7 +37,8 @@ class Processing(nn.Module):
             whiten: whether all directions get variance 1.
             unit: see above.
         """
-        found = PCA(svd_solver="full").fit(features.double().numpy())
+        with np.errstate(invalid="ignore"):  # of shares of the variance, where there is none
+            found = PCA(svd_solver="full").fit(features.double().numpy())
         variances = torch.from_numpy(found.explained_variance_)
         kept = min(dim, max(int((variances > RELATIVE_VARIANCE * variances[0]).sum()), 1))
         matrix = torch.from_numpy(found.components_)[:kept]

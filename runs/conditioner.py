@@ -33,7 +33,9 @@ class Conditioned(WithNeighbours):
     Args:
         of: the data set, with its ``encoder``.
         assigner: tells the cluster of any image.
+        mode: of the conditions, see `Conditioner`.
         vectors: (N, d) of the training items.
+        ids: (N,), the clusters that their conditions ask for.
         neighbours: of `WithNeighbours`.
         fields: the conditions.
     """
@@ -42,13 +44,40 @@ class Conditioned(WithNeighbours):
         self,
         of: DataModule,
         assigner: Assigner,
+        mode: Mode,
         vectors: Tensor,
+        ids: Tensor,
         neighbours: Tensor | None = None,
         **fields: Field,
     ) -> None:
         super().__init__(of, neighbours, **fields)
-        self.encoder = assigner.encoder
-        self.assigner, self.vectors = assigner, vectors
+        self.encoder, self.assigner, self.mode = assigner.encoder, assigner, mode
+        self.vectors, self.ids = vectors, ids
+
+    def cluster_of(self, conditions: Tensor) -> Tensor:
+        """The clusters (n,) that conditions (n, ...) ask for."""
+        if self.mode == "feature":
+            return self.assigner.assign(conditions)
+        return conditions.argmax(1) if self.mode == "soft" else conditions
+
+    def nearest_items(self, vectors: Tensor, count: int) -> Tensor:
+        """Training items (n, count) nearest to vectors (n, d)."""
+        return nearest(self.vectors, count, vectors)
+
+    def items_of(self, conditions: Tensor, count: int) -> Tensor:
+        """Training items (n, count) that show conditions (n, ...) best.
+
+        Those nearest to a feature; of a cluster, those of its items that are nearest to its centre,
+        and again from the first on where there are fewer.
+        """
+        if self.mode == "feature":
+            return self.nearest_items(conditions, count)
+        rows = []
+        for cluster in self.cluster_of(conditions).tolist():
+            own = torch.nonzero(self.ids == cluster).flatten()
+            from_centre = self.assigner.distances(self.vectors[own])[:, cluster]
+            rows.append(own[from_centre.argsort(stable=True)][torch.arange(count) % len(own)])
+        return torch.stack(rows)
 
 
 class Conditioner(Stage):
@@ -167,16 +196,17 @@ class Conditioner(Stage):
         content = artifact.content
         processing = Processing(content["mean"], content["matrix"])
         assigner = Assigner(data.encoder, processing, content["centres"])
-        vectors, fields = content["vectors"], {}
+        fields: dict[str, Field] = {}
         if self.mode in ("cluster", "random"):
             names = [f"cluster {k}" for k in range(len(content["centres"]))]
             fields["label"] = Label(content["ids"], names)
         elif self.mode == "feature":
-            fields["vector"] = Vector(vectors)
+            fields["vector"] = Vector(content["vectors"])
         elif self.mode == "soft":
-            scores = -assigner.distances(vectors) / self.temperature
+            scores = -assigner.distances(content["vectors"]) / self.temperature
             fields["vector"] = Vector(scores.softmax(1))
-        return Conditioned(data, assigner, vectors, content["neighbours"], **fields)
+        made = (content["vectors"], content["ids"], content["neighbours"])
+        return Conditioned(data, assigner, self.mode, *made, **fields)
 
     def picture(self, data: Conditioned, artifact: Artifact) -> Image.Image:
         """One row a cluster: items of it in their order."""

@@ -74,6 +74,7 @@ def train(
         _take_up(left, game, data, config.allow_changes)
     elif game.condition is not None:
         game.condition.fill(data)
+    game.fill(data)
     title = title_of(config, data.spec.name, game)
     new_output_dir = not Path(config.output_dir).exists()
     run = CurrentRun(
