@@ -1,6 +1,7 @@
 """Representations: losses against slow forms and closed forms, keyed views, exact resume."""
 
 import math
+from itertools import permutations
 
 import pytest
 import torch
@@ -334,8 +335,6 @@ def test_ids_of_a_permuted_copy_get_their_names_back(k):
 def test_matched_ids_keep_as_many_items_as_any_naming_could():
     before = torch.randint(4, (60,), generator=keyed_generator("before"))
     now = torch.randint(4, (60,), generator=keyed_generator("now"))
-    from itertools import permutations
-
     best = max((torch.tensor(p)[now] == before).sum() for p in permutations(range(4)))
     names = matching(before, now, 4)
     assert sorted(names.tolist()) == [0, 1, 2, 3]
