@@ -44,7 +44,12 @@ def outputs(tmp_path_factory):
 
 def tiny(words, outputs):
     quick = [word for word in QUICK if not (word == "trainer=cpu" and "trainer=gpu" in words)]
-    return [*words, *quick, "trainer.accelerator=cpu", f"output_dir={outputs}"]
+    small = [*words, *quick, "trainer.accelerator=cpu", f"output_dir={outputs}"]
+    representation = composed(small).stages.get("representation", {})
+    if "epochs" in representation:
+        learned = ("epochs=1", "items=64", "method.width=2")
+        small += [f"stages.representation.{setting}" for setting in learned]
+    return small
 
 
 def test_commands_are_found():
@@ -90,7 +95,11 @@ def test_sweep(words, tmp_path):
 
 @pytest.mark.parametrize("words", SAMPLE, ids=" ".join)
 def test_sample(words, tmp_path):
-    gan = ["gan=cgan_pd", "network=lite"] if "what=classes" in words else []
+    conditional = {
+        "what=classes": ["gan=cgan_pd", "network=lite"],
+        "what=conditions": ["gan=latent_conditioned", "network=lite", "representation=extractor"],
+    }
+    gan = next((conditional[word] for word in words if word in conditional), [])
     train_here([*gan, *QUICK, f"output_dir={tmp_path}"])
     few = ["num_real=200", "num_fake=200", f"output_dir={tmp_path}"]
     picture = sample.sample(composed([*words, *few], "sample"))
