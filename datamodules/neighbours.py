@@ -14,7 +14,8 @@ from saddlepoint.datamodules.source import Source
 class WithNeighbours(Joined):
     """Data of which a run sees item i's fields with the image of one of its neighbours.
 
-    An epoch holds every pair (item, neighbour) once. Pictures and scores see the items themselves.
+    An epoch holds every pair (item, neighbour) once; ``index`` counts pairs. Pictures and scores
+    see the items themselves.
 
     Args:
         of: the data set.

@@ -52,9 +52,7 @@ def k_means(
         UserError: fewer vectors than clusters.
     """
     if len(vectors) < k:
-        raise UserError(
-            f"{len(vectors)} images do not make {k} clusters: lower stages.conditioner.k."
-        )
+        raise UserError(f"{len(vectors)} images do not make {k} clusters: ask for fewer clusters.")
     points = vectors.double().numpy()
     with threadpool_limits(limits=1):
         if centres is None:

@@ -319,7 +319,7 @@ def test_an_empty_cluster_is_put_where_the_farthest_point_lies():
 
 
 def test_more_clusters_than_images_are_refused():
-    with pytest.raises(UserError, match=r"3 images do not make 4 clusters: lower"):
+    with pytest.raises(UserError, match=r"3 images do not make 4 clusters: ask"):
         k_means(torch.eye(3), 4, seed=0)
 
 

@@ -49,7 +49,7 @@ class Consistency(PairMetric):
     def values(self, output: Tensor, inputs: Items) -> dict[str, Tensor]:
         """1 for a sample of the cluster asked for, 0 for another."""
         assigner = self._data.assigner
-        assigner.load(output.device)
+        assigner.to(output.device)
         found = assigner.assign(assigner.vectors(as_bytes(output)))
         values = {"consistency": (found == self._data.cluster_of(inputs.condition)).double()}
         if self._data.held_out is not None:
