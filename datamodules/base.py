@@ -169,9 +169,14 @@ class DataModule(pl.LightningDataModule, ABC):
     # What a run sees ------------------------------------------------------------------------------
 
     @property
+    def played(self) -> Source:
+        """What a run is served: the items to train on, unless a subclass makes others of them."""
+        return self.source
+
+    @property
     def is_resident(self) -> bool:
         """Whether the data live on the training device."""
-        return self.source.in_memory and self._fits(self.source)
+        return self.played.in_memory and self._fits(self.played)
 
     def plan(
         self,
@@ -205,9 +210,9 @@ class DataModule(pl.LightningDataModule, ABC):
         """
         plan = self._plan_of_this_process()
         if self.is_resident:
-            self._blocks = ResidentBlocks(self.source, plan, self._device)
+            self._blocks = ResidentBlocks(self.played, plan, self._device)
         else:
-            self._blocks = StreamedBlocks(self.source, plan, self.num_workers, self._device)
+            self._blocks = StreamedBlocks(self.played, plan, self.num_workers, self._device)
         return self._blocks
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:

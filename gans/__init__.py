@@ -10,6 +10,7 @@ from saddlepoint.gans.gan import GAN
 from saddlepoint.gans.gn_gan import GNGAN
 from saddlepoint.gans.gradnorm_gan import GradNormGAN
 from saddlepoint.gans.infomax_gan import InfoMaxGAN
+from saddlepoint.gans.latent_conditioned import LatentConditioned
 from saddlepoint.gans.lsgan import LSGAN
 from saddlepoint.gans.ms_dist_gan import MSDistGAN
 from saddlepoint.gans.ms_gan import MSGAN
@@ -37,6 +38,7 @@ __all__ = [
     "Game",
     "GradNormGAN",
     "InfoMaxGAN",
+    "LatentConditioned",
     "MSDistGAN",
     "Player",
     "ResNetDCGAN",

@@ -134,6 +134,13 @@ class Game(pl.LightningModule):
         """Who plays, in the order of their moves."""
         raise AttributeError(f"{type(self).__name__} does not say who plays: define players()")
 
+    def fill(self, data: Any) -> None:
+        """Take from the data module what training needs and no checkpoint holds.
+
+        Raises:
+            UserError: the data lack it.
+        """
+
     # One iteration -------------------------------------------------------------------------------
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:

@@ -91,6 +91,11 @@ class GAN(Game):
             Player("generator", self.generator_optimizer, batches=int(sees_reals)),
         ]
 
+    def fill(self, data: Any) -> None:
+        """Let the terms take it."""
+        for term in self.terms.values():
+            term.fill(data)
+
     def discriminator_loss(self, step: Step) -> dict[str, Tensor]:
         """Adversarial loss on reals and detached fakes, and the terms' discriminator parts."""
         with torch.no_grad():

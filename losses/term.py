@@ -114,6 +114,13 @@ class Term(nn.Module):
     def attach(self, discriminator: nn.Module) -> None:
         """Make the heads, from ``discriminator.new_head`` and ``new_local_head``."""
 
+    def fill(self, data: Any) -> None:
+        """Take from the data module what the losses need and no checkpoint holds.
+
+        Raises:
+            UserError: the data lack it.
+        """
+
 
 class Terms(nn.ModuleDict):
     """The terms of a game by name; each gives the parts that concern a player.

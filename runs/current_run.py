@@ -36,6 +36,7 @@ class CurrentRun:
         title: names what is trained.
         data: what the data are, in plain values.
         folder: where everything lies.
+        stages: what the stages before it say of what they have made, by name.
         seconds_before: wall-clock of the run before this process.
         stopped_by: the signal that ends the run early, if one does.
         new_output_dir: whether the folder above was made for this run.
@@ -46,6 +47,7 @@ class CurrentRun:
     title: str
     data: dict[str, Any]
     folder: Path
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds_before: float = 0.0
     stopped_by: str | None = None
     new_output_dir: bool = False
@@ -60,7 +62,8 @@ class CurrentRun:
     @property
     def about(self) -> dict[str, Any]:
         """What a record says was trained."""
-        return {"title": self.title, "config": self.settings, "data": self.data}
+        about = {"title": self.title, "config": self.settings, "data": self.data}
+        return {**about, **({"stages": self.stages} if self.stages else {})}
 
     @property
     def checkpoint(self) -> Path:
@@ -145,6 +148,7 @@ class CurrentRun:
                 "config": self.settings,
                 "overrides": self.overrides,
                 "data": self.data,
+                "stages": self.stages,
                 "game": state,
                 "seconds": self.seconds,
                 "threads": torch.get_num_threads(),

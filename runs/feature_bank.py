@@ -7,16 +7,16 @@ import torch
 
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.fields import Vector
-from saddlepoint.datamodules.relabelled import Joined
 from saddlepoint.extractors.extractor import Extractor
 from saddlepoint.extractors.named import extractor_named
 from saddlepoint.fingerprint import fingerprint
 from saddlepoint.runs.artifact import Artifact
-from saddlepoint.runs.stages import Progress, Stage
+from saddlepoint.runs.representation import Representation, Represented, best_device
+from saddlepoint.runs.stages import Progress
 from saddlepoint.schema import Count, checked
 
 
-class FeatureBank(Stage):
+class FeatureBank(Representation):
     """``features`` (N, d) float32 of the N training items; row i belongs to the item of index i.
 
     Images are taken as they are stored, without flips.
@@ -31,7 +31,7 @@ class FeatureBank(Stage):
     """
 
     #: Raised when features would come out otherwise.
-    definition = 1
+    definition = 2
 
     @checked
     def __init__(
@@ -47,9 +47,7 @@ class FeatureBank(Stage):
         if isinstance(extractor, str):
             extractor = extractor_named(extractor, weights, download)
         self.extractor, self.serve, self.batch_size = extractor, serve, batch_size
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = best_device(device)
 
     def fingerprint(self, data: DataModule, earlier: Mapping[str, Artifact]) -> str:
         """By the images, the extractor's weights, and how images reach it."""
@@ -77,8 +75,15 @@ class FeatureBank(Stage):
             features.append(self.extractor(self.extractor.quantise(images)).features.float().cpu())
             done += len(images)
             progress("features", done, data.spec.num_items)
-        return {"features": torch.cat(features), "extractor": self.extractor.name}
+        return self.content(data, torch.cat(features))
 
-    def join(self, data: DataModule, artifact: Artifact) -> DataModule:
+    def encoder(self, data: DataModule, artifact: Artifact) -> Extractor:
+        """The extractor itself."""
+        return self.extractor
+
+    def join(self, data: DataModule, artifact: Artifact) -> Represented:
         """Give each item its row, where that is asked for."""
-        return Joined(data, vector=Vector(artifact.content["features"])) if self.serve else data
+        joined = super().join(data, artifact)
+        if self.serve:
+            joined.fields["vector"] = Vector(artifact.content["features"])
+        return joined

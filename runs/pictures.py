@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,9 @@ from saddlepoint.atomic import whole_file
 SMALLEST_TILE = 64  # pixels; smaller images are enlarged by a whole factor
 GAP = 2  # pixels between images
 HEADING = 13  # pixels of a heading's letters
+LINE = HEADING + 5
+SPACING = 4  # pixels between images with texts
+SPACE = 24  # and between blocks of them
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -62,6 +65,46 @@ def enlarged(images: Tensor) -> Tensor:
     return images.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2)
 
 
+def side_by_side(
+    blocks: Sequence[tuple[str, Tensor, list[list[str]] | None]], caption: str
+) -> Image.Image:
+    """Blocks of images side by side, a text above each block and below each image.
+
+    Args:
+        blocks: heading, images (rows, columns, c, h, w) uint8, and their texts, if there are any.
+        caption: below everything.
+    """
+    font = ImageFont.load_default(HEADING)
+    line = LINE if any(texts for _, _, texts in blocks) else 0
+    tiles = [
+        enlarged(images.flatten(0, 1)).unflatten(0, images.shape[:2]) for _, images, _ in blocks
+    ]
+    height, width = tiles[0].shape[-2:]
+    lefts, right = [], SPACING
+    for (heading, _, _), images in zip(blocks, tiles, strict=True):
+        lefts.append(right)
+        room = max(images.shape[1] * (width + SPACING) - SPACING, round(font.getlength(heading)))
+        right += room + SPACE
+    right += SPACING - SPACE
+    lines = _wrapped(caption, font, right - 2 * SPACING)
+    bottom = LINE + SPACING + len(tiles[0]) * (height + line + SPACING)
+    picture = Image.new("RGB", (right, bottom + len(lines) * LINE + SPACING), "white")
+    draw = ImageDraw.Draw(picture)
+    for (heading, _, texts), images, left in zip(blocks, tiles, lefts, strict=True):
+        draw.text((left, SPACING), heading, "black", font)
+        for row, images_of_row in enumerate(images):
+            y = LINE + SPACING + row * (height + line + SPACING)
+            for column, image in enumerate(images_of_row):
+                x = left + column * (width + SPACING)
+                pixels = image.expand(3, -1, -1).permute(1, 2, 0).numpy()
+                picture.paste(Image.fromarray(pixels), (x, y))
+                text = texts[row][column] if texts else ""
+                draw.text((x + width / 2, y + height + 1), text, "black", font, anchor="ma")
+    for number, line in enumerate(lines):
+        draw.text((SPACING, bottom + number * LINE), line, "black", font)
+    return picture
+
+
 def _grid(images: Tensor, columns: int | None) -> Image.Image:
     columns = columns or math.ceil(math.sqrt(len(images)))
     tiles = enlarged(to_uint8(images.cpu()))
@@ -99,3 +142,14 @@ def _scatter(points: Tensor) -> Image.Image:
     axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal", xlabel="x", ylabel="y")
     figure.tight_layout()
     return drawn(figure)
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

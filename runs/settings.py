@@ -133,15 +133,15 @@ class SampleSettings:
         output_dir: where run=last looks.
         seed: key of the samples.
         images: samples of a grid.
-        rows: pairs to interpolate, samples with neighbours.
-        columns: steps of an interpolation, samples of each bound or class.
+        rows: pairs to interpolate, conditions, samples with neighbours.
+        columns: steps of an interpolation, samples of each bound, class or condition.
         truncations: bounds on latents, in their standard deviations.
         data_dir: where the run's data lie now; null: where the run found them.
         extractor: of the features; null: what suits the data and needs no download.
         weights: file with the extractor's weights; null: look for them.
         num_real: real images; null: all.
         num_fake: samples; null: as many as the picture needs.
-        neighbours: training images beside each sample.
+        neighbours: training images beside each sample or condition.
         closest: show those of the samples that come closest to a training image.
         points: numbers of samples between a few and num_fake.
         debug: show tracebacks of user errors.
@@ -150,8 +150,8 @@ class SampleSettings:
     run: str = "last"
     trust: Sequence[str] = ()
     what: Literal[
-        *("grid", "interpolation", "truncation", "classes", "neighbours", "spectrum"),
-        *("sample_size", "density", "training"),
+        *("grid", "interpolation", "truncation", "classes", "conditions", "neighbours"),
+        *("spectrum", "sample_size", "density", "training"),
     ] = "grid"
     output: str | None = None
     output_dir: str = "outputs"

@@ -16,22 +16,72 @@ stage join it to the data that the next stage and the game see.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from PIL import Image
 
 from saddlepoint.atomic import one_process_at_a_time
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.errors import UserError
 from saddlepoint.runs.artifact import Artifact, path_of, read, write
+from saddlepoint.runs.pictures import save
 from saddlepoint.runs.progress import progress
 
 FOLDER = "artifacts"  # of the output folder
+REPORT = "report"  # what an artifact's content may hold: {name: number}, for people and records
 
-#: Told how far a stage has come: what it does, how much is done, and how much there is to do.
-Progress = Callable[[str, int, int], None]
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage has come: told to whoever watches, and kept for one that is cut off.
+
+    Attributes:
+        tell: what it does, how much is done, and how much there is to do.
+        partial: what is kept lies there, and is nobody's any more once the stage is done.
+        name: of the stage.
+        fingerprint: of what it makes.
+    """
+
+    tell: Callable[[str, int, int], None] = lambda *_: None
+    partial: Path | None = None
+    name: str = ""
+    fingerprint: str = ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Tell it."""
+        self.tell(what, done, total)
+
+    def keep(self, content: dict[str, Any]) -> None:
+        """Write down what the stage goes on from if it is cut off from now on.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        if self.partial is not None:
+            write(self.partial, Artifact(self.name, self.fingerprint, content))
+
+    def left(self) -> dict[str, Any] | None:
+        """What a stage that was cut off has kept; None to begin."""
+        if self.partial is None:
+            return None
+        found = read(self.partial, self.name, self.fingerprint)
+        return None if found is None else found.content
+
+
+class Prepared(NamedTuple):
+    """What a run begins with.
+
+    Attributes:
+        data: as the stages have joined them.
+        reports: what the stages say of what they have made, by their names.
+    """
+
+    data: DataModule
+    reports: dict[str, dict[str, float]]
 
 
 class Stage(ABC):
@@ -60,8 +110,17 @@ class Stage(ABC):
         Args:
             data: as the stages before have joined them.
             earlier: what they have made, by name.
-            progress: wants to be told how far it has come.
+            progress: wants to be told how far it has come; a long stage keeps its state there.
         """
+
+    def picture(self, data: DataModule, artifact: Artifact) -> Image.Image | None:
+        """Show what was made; by default there is nothing to see.
+
+        Args:
+            data: as `join` returns them.
+            artifact: what was made.
+        """
+        return None
 
     def join(self, data: DataModule, artifact: Artifact) -> DataModule:
         """Return the data as the next stage and the game see them: as they are, by default."""
@@ -73,7 +132,7 @@ def after_stages(
     data: DataModule,
     folder: Path,
     say: Callable[[str], None] = lambda sentence: None,
-) -> DataModule:
+) -> Prepared:
     """Find or make what a method needs, and return the data with all of it joined.
 
     Args:
@@ -86,6 +145,7 @@ def after_stages(
         UserError: a stage is none, or an artifact cannot be written.
     """
     earlier: dict[str, Artifact] = {}
+    reports: dict[str, dict[str, float]] = {}
     for name, stage in (settings or {}).items():
         stage = instantiate(stage, _convert_="all")
         if not isinstance(stage, Stage):
@@ -93,9 +153,16 @@ def after_stages(
                 f"stages.{name} is no stage: let its _target_ be a subclass of"
                 " saddlepoint.runs.stages.Stage."
             )
-        earlier[name] = _find_or_make(name, stage, data, earlier, folder, say)
-        data = stage.join(data, earlier[name])
-    return data
+        artifact, path = _find_or_make(name, stage, data, earlier, folder, say)
+        earlier[name] = artifact
+        data = stage.join(data, artifact)
+        if report := artifact.content.get(REPORT):
+            reports[name] = report
+            say(", ".join(f"{what} {value:.4g}" for what, value in report.items()))
+        picture = path.with_suffix(".png")
+        if not picture.exists() and (shown := stage.picture(data, artifact)) is not None:
+            save(shown, picture)
+    return Prepared(data, reports)
 
 
 def _find_or_make(
@@ -105,17 +172,20 @@ def _find_or_make(
     earlier: Mapping[str, Artifact],
     folder: Path,
     say: Callable[[str], None],
-) -> Artifact:
+) -> tuple[Artifact, Path]:
+    """The artifact, and where it lies."""
     fingerprint = stage.fingerprint(data, earlier)
     path = path_of(folder, name, fingerprint)
     with one_process_at_a_time(path.with_suffix(".lock")):
         found = read(path, name, fingerprint)
         if found is not None:
             say(f"stage {name}: found in {path}")
-            return found
-        start = time.monotonic()
+            return found, path
+        start, partial = time.monotonic(), path.with_suffix(".partial.pt")
         with progress() as tell:
-            artifact = Artifact(name, fingerprint, stage.make(data, earlier, tell))
+            told = Progress(tell, partial, name, fingerprint)
+            artifact = Artifact(name, fingerprint, stage.make(data, earlier, told))
         write(path, artifact)
+        partial.unlink(missing_ok=True)
         say(f"stage {name}: made in {time.monotonic() - start:.1f} s, in {path}")
-    return artifact
+    return artifact, path

@@ -73,12 +73,13 @@ def train(
     check_terms(config, overrides)
     data = instantiate(config.datamodule, _convert_="all")
     say = rank_zero_only(partial(console.print, soft_wrap=True))
-    data = after_stages(config.stages, data, Path(config.output_dir) / FOLDER, say)
+    data, reports = after_stages(config.stages, data, Path(config.output_dir) / FOLDER, say)
     game = build_game(config, data.spec)
     if left is not None:
         _take_up(left, game, data, config.allow_changes)
     elif game.condition is not None:
         game.condition.fill(data)
+    game.fill(data)
     title = title_of(config, data.spec.name, game)
     new_output_dir = not Path(config.output_dir).exists()
     run = CurrentRun(
@@ -86,6 +87,7 @@ def train(
         overrides,
         title=title,
         data=data.spec.plain(),
+        stages=reports,
         folder=new_folder(config, title) if left is None else left.folder,
         seconds_before=0.0 if left is None else left.seconds,
         new_output_dir=new_output_dir,

@@ -154,7 +154,9 @@ class TrainedRun:
             game: that of the run.
         """
         config, data = self.content["config"], self.content["data"]
-        return {"title": title_of(self.config, data["name"], game), "config": config, "data": data}
+        about = {"title": title_of(self.config, data["name"], game), "config": config, "data": data}
+        stages = self.content.get("stages")
+        return {**about, **({"stages": stages} if stages else {})}
 
     def game(self, device: torch.device | str = "cpu") -> Game:
         """Build the game, with the weights of the checkpoint."""
@@ -175,7 +177,7 @@ class TrainedRun:
         data = instantiate(config.datamodule, _convert_="all")
         places = [self.folder.parent / FOLDER, Path(config.output_dir) / FOLDER]
         artifacts = next((place for place in places if place.is_dir()), places[0])
-        data = after_stages(config.get("stages"), data, artifacts)
+        data, _ = after_stages(config.get("stages"), data, artifacts)
         if not self.was_trained_on(data):
             raise UserError(
                 f"The data {data.spec.name} here are not those this run was trained on: put them"

@@ -23,9 +23,8 @@ from saddlepoint.runs.command_line import CONF
 from saddlepoint.runs.stages import Stage
 
 #: Classes that are defined in these packages may be made.
-OWN = tuple(
-    f"saddlepoint.{room}" for room in ("gans", "losses", "datamodules", "evaluation", "extractors")
-)
+ROOMS = ("gans", "losses", "datamodules", "representations", "evaluation", "extractors")
+OWN = tuple(f"saddlepoint.{room}" for room in ROOMS)
 #: Of these packages, classes of these kinds.
 OTHERS = {
     "torch.optim": (Optimizer,),

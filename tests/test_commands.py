@@ -44,7 +44,12 @@ def outputs(tmp_path_factory):
 
 def tiny(words, outputs):
     quick = [word for word in QUICK if not (word == "trainer=cpu" and "trainer=gpu" in words)]
-    return [*words, *quick, "trainer.accelerator=cpu", f"output_dir={outputs}"]
+    small = [*words, *quick, "trainer.accelerator=cpu", f"output_dir={outputs}"]
+    representation = composed(small).stages.get("representation", {})
+    if "epochs" in representation:
+        learned = ("epochs=1", "items=64", "method.width=2")
+        small += [f"stages.representation.{setting}" for setting in learned]
+    return small
 
 
 def test_commands_are_found():
@@ -98,6 +103,7 @@ def test_sweep(words, tmp_path):
 def test_sample(words, tmp_path):
     suited = {
         "what=classes": ["gan=cgan_pd", "network=lite"],
+        "what=conditions": ["gan=latent_conditioned", "network=lite", "representation=extractor"],
         "what=density": ["experiment=toy_25gaussians", "gan=gan"],
     }
     run = [word for what, those in suited.items() if what in words for word in those]

@@ -137,6 +137,47 @@ class Classes(Condition):
             nn.init.constant_(layer.weight, value)
 
 
+class MovingClasses(Classes):
+    """Classes of items that change while a game is played: not the data's field, but a table.
+
+    Args:
+        num_classes: K.
+        num_items: N of the data.
+        frequencies: of `Classes`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_items: int,
+        frequencies: Literal["uniform", "data"] = "data",
+    ) -> None:
+        super().__init__(num_classes, frequencies)
+        self.register_buffer("ids", torch.zeros(num_items, dtype=torch.int64))
+
+    @classmethod
+    def of_data(
+        cls, spec: Any, frequencies: Literal["uniform", "data"] = "data"
+    ) -> "MovingClasses":
+        """Begin with the classes of a data set, see `Classes.of_data`."""
+        return cls(Classes.of_data(spec).num_classes, spec.num_items, frequencies)
+
+    def fill(self, data: Any) -> None:
+        """Take the labels."""
+        self.move(torch.cat([items.label for items in data.real_batches(1024)]))
+
+    def move(self, ids: Tensor) -> None:
+        """Give all items other classes (N,)."""
+        self.ids.copy_(ids)
+        if self.shares is not None:
+            counts = ids.bincount(minlength=self.num_classes)
+            self.shares.copy_(counts / counts.sum(dtype=torch.float64))
+
+    def of(self, reals: Items) -> Tensor:
+        """Their classes as they are now."""
+        return self.ids[reals.index]
+
+
 class Vectors(Condition):
     """A vector (n, d): a feature, a soft assignment. Those of fakes are drawn from a bank.
 

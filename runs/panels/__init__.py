@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from saddlepoint.runs.panels.conditions import conditions
 from saddlepoint.runs.panels.density import density, training
 from saddlepoint.runs.panels.grids import classes, grid, interpolation, truncation
 from saddlepoint.runs.panels.neighbours import neighbours
@@ -14,6 +15,7 @@ PANELS: dict[str, Callable[[Subject], Panel]] = {
     "interpolation": interpolation,
     "truncation": truncation,
     "classes": classes,
+    "conditions": conditions,
     "neighbours": neighbours,
     "spectrum": spectrum,
     "sample_size": sample_size,

@@ -1,22 +1,17 @@
 """Samples beside the training images nearest to them."""
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from saddlepoint.datamodules.pixels import to_uint8
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.analysis.neighbours import Neighbours, nearest_neighbours
 from saddlepoint.runs.panels.panel import Panel, Subject
-from saddlepoint.runs.pictures import enlarged
+from saddlepoint.runs.pictures import side_by_side
 from saddlepoint.runs.progress import progress
 
 SAMPLES = 500  # measured where nothing is said
 REFERENCES = 500  # real images whose own neighbours give the scale
-TEXT = 13  # pixels
-LINE = TEXT + 5
-GAP = 4  # between images
-SPACE = 24  # between the samples and each space
 
 
 def neighbours(subject: Subject) -> Panel:
@@ -70,7 +65,7 @@ def neighbours(subject: Subject) -> Panel:
         heading = f"nearest by {name}"
         blocks.append((heading, images.unflatten(0, (-1, config.neighbours)), numbers))
     notes = [_summary(name, space) for name, space in found.items()]
-    return Panel(_draw(blocks, caption), (*notes, why_none) if why_none else tuple(notes))
+    return Panel(side_by_side(blocks, caption), (*notes, why_none) if why_none else tuple(notes))
 
 
 def _flat(space: Neighbours, shown: Tensor) -> Tensor:
@@ -86,50 +81,3 @@ def _summary(name: str, space: Neighbours) -> str:
         f" nearest other one; the closest is no. {closest} at {ratios[closest]:.2f}, and"
         f" {100 * space.shares[closest]:.1f} % of training images have another one as near."
     )
-
-
-def _draw(blocks: list[tuple[str, Tensor, list[list[str]]]], caption: str) -> Image.Image:
-    """Blocks of images side by side, a text above each block and below each image.
-
-    Args:
-        blocks: heading, images (rows, columns, c, h, w) uint8, and their texts.
-        caption: below everything.
-    """
-    font = ImageFont.load_default(TEXT)
-    tiles = [
-        enlarged(images.flatten(0, 1)).unflatten(0, images.shape[:2]) for _, images, _ in blocks
-    ]
-    height, width = tiles[0].shape[-2:]
-    lefts, right = [], GAP
-    for (heading, _, _), images in zip(blocks, tiles, strict=True):
-        lefts.append(right)
-        room = max(images.shape[1] * (width + GAP) - GAP, round(font.getlength(heading)))
-        right += room + SPACE
-    right += GAP - SPACE
-    lines = _wrapped(caption, font, right - 2 * GAP)
-    bottom = LINE + GAP + len(tiles[0]) * (height + LINE + GAP)
-    picture = Image.new("RGB", (right, bottom + len(lines) * LINE + GAP), "white")
-    draw = ImageDraw.Draw(picture)
-    for (heading, _, texts), images, left in zip(blocks, tiles, lefts, strict=True):
-        draw.text((left, GAP), heading, "black", font)
-        for row, (images_of_row, texts_of_row) in enumerate(zip(images, texts, strict=True)):
-            y = LINE + GAP + row * (height + LINE + GAP)
-            for column, (image, text) in enumerate(zip(images_of_row, texts_of_row, strict=True)):
-                x = left + column * (width + GAP)
-                pixels = image.expand(3, -1, -1).permute(1, 2, 0).numpy()
-                picture.paste(Image.fromarray(pixels), (x, y))
-                draw.text((x + width / 2, y + height + 1), text, "black", font, anchor="ma")
-    for number, line in enumerate(lines):
-        draw.text((GAP, bottom + number * LINE), line, "black", font)
-    return picture
-
-
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines

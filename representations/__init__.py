@@ -1,0 +1,1 @@
+"""Representations learned without labels, and the conditions that are made of them."""

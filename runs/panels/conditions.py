@@ -1,0 +1,48 @@
+"""What a conditional generator makes of each condition, beside the reals that show it best."""
+
+import torch
+
+from saddlepoint.datamodules.pixels import to_uint8
+from saddlepoint.errors import UserError
+from saddlepoint.items import Items
+from saddlepoint.runs.panels.panel import Panel, Subject
+from saddlepoint.runs.pictures import side_by_side
+
+
+def conditions(subject: Subject) -> Panel:
+    """One row a condition: samples of it, and its nearest training images.
+
+    Clusters come in their order, each with the same latents; features and soft assignments are
+    drawn as for samples.
+
+    Raises:
+        UserError: the run's conditions do not come from a representation.
+    """
+    game, config = subject.game, subject.config
+    if game.condition is None or not hasattr(subject.data, "items_of"):
+        raise UserError(
+            "what=conditions needs a run whose conditions come from a representation, such as"
+            " gan=latent_conditioned."
+        )
+    rows, columns = config.rows, config.columns
+    if game.condition.num_classes:
+        rows = min(rows, game.condition.num_classes)
+        asked = torch.arange(rows, device=subject.device)
+    else:
+        asked = subject.inputs(rows).condition
+    latents = subject.inputs(columns).latents
+    samples = [
+        game.sample(Items(latents=latents, condition=one.expand(columns, *one.shape)))
+        for one in asked
+    ]
+    items = subject.data.items_of(asked.cpu(), config.neighbours)
+    reals = subject.data.source.read(items.flatten()).image.unflatten(0, items.shape)
+    blocks = [
+        ("samples", to_uint8(torch.stack(samples)).cpu(), None),
+        ("nearest training images", reals, None),
+    ]
+    spec = subject.data.spec
+    caption = (
+        f"One row a condition ({subject.data.mode}); {spec.num_items:,} images of {spec.name}."
+    )
+    return Panel(side_by_side(blocks, caption))
