@@ -4,6 +4,7 @@ from saddlepoint.gans.aae import AAE
 from saddlepoint.gans.cgan_pd import CGANPD
 from saddlepoint.gans.dag_gan import DAGGAN
 from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
+from saddlepoint.gans.funit import FUNIT
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN
 from saddlepoint.gans.infomax_gan import InfoMaxGAN
@@ -20,6 +21,7 @@ __all__ = [
     "CGANPD",
     "DAGGAN",
     "DCGAN",
+    "FUNIT",
     "GAN",
     "LSGAN",
     "MSGAN",

@@ -18,6 +18,10 @@ KINDS = {
     "penalty, flips": ["gan=wgan_gp", "network=mlp", "datamodule.flip=true"],
     "batch norm in the discriminator": ["gan=dcgan", "network=dcgan", "gan.n_dis=2"],
     "other players": ["gan=aae"],
+    "episodes, workers": [
+        *("gan=funit", "network=funit_small", "datamodule.of.flip=true", "datamodule.shots=2"),
+        *("datamodule.of.resident=false", "datamodule.of.num_workers=2"),
+    ],
     "conditional, streamed here": ["gan=cgan_pd", "network=lite", "datamodule.resident=false"],
 }
 
