@@ -1,6 +1,7 @@
 """GAN methods as LightningModules that share one training loop."""
 
 from saddlepoint.gans.aae import AAE
+from saddlepoint.gans.ati_gan import ATIGAN
 from saddlepoint.gans.cgan_pd import CGANPD
 from saddlepoint.gans.dag_gan import DAGGAN
 from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
@@ -14,10 +15,12 @@ from saddlepoint.gans.sagan import SAGAN
 from saddlepoint.gans.sngan import SNGAN
 from saddlepoint.gans.ss_adv_gan import SSAdvGAN
 from saddlepoint.gans.ssgan import SSGAN
+from saddlepoint.gans.stargan import StarGAN
 from saddlepoint.gans.wgan_gp import WGANGP
 
 __all__ = [
     "AAE",
+    "ATIGAN",
     "CGANPD",
     "DAGGAN",
     "DCGAN",
@@ -34,4 +37,5 @@ __all__ = [
     "Player",
     "ResNetDCGAN",
     "SSAdvGAN",
+    "StarGAN",
 ]

@@ -135,6 +135,15 @@ class Game(pl.LightningModule):
         """Who plays, in the order of their moves."""
         raise AttributeError(f"{type(self).__name__} does not say who plays: define players()")
 
+    def fill(self, data: Any) -> None:
+        """Take from the data what the game needs of them before its first iteration.
+
+        Raises:
+            UserError: they lack it.
+        """
+        if self.condition is not None:
+            self.condition.fill(data)
+
     # One iteration -------------------------------------------------------------------------------
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
