@@ -62,17 +62,23 @@ class DataSpec:
 def spec_of(source: Source, name: str, cache_dir: Any = None) -> DataSpec:
     """Describe items; computes their digests."""
     annotations = {key: each for key, each in source.items() if key not in UNANNOTATED}
+    attributes = source.names("attributes")
+    exclusive = source.attributes.exclusive if "attributes" in source else ()
+    shown = source.boxes.regions if "boxes" in source else {}
     return DataSpec(
         name=name,
         shape=source.image.shape,
         num_items=source.count,
         classes=source.names("label"),
-        attributes=source.names("attributes"),
+        attributes=attributes,
         digest=source.image.digest(cache_dir),
         annotations={key: each.digest(cache_dir) for key, each in annotations.items()},
         fields={key: each.shape for key, each in source.items()},
-        exclusive=getattr(source.get("attributes"), "exclusive", ()),
-        regions=getattr(source.get("boxes"), "regions", {}),
+        exclusive=tuple(group for group in exclusive if set(group) <= set(attributes)),
+        regions={
+            region: tuple(name for name in names if name in attributes)
+            for region, names in shown.items()
+        },
     )
 
 
