@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from saddlepoint.datamodules.base import DataModule
-from saddlepoint.datamodules.episodes import ByClass, EpisodicOrder, TaskOrder, with_examples
+from saddlepoint.datamodules.episodes import (
+    ByClass,
+    EpisodicOrder,
+    TaskOrder,
+    with_examples,
+    without_repetition,
+)
 from saddlepoint.datamodules.fields import Label
 from saddlepoint.datamodules.order import Plan
 from saddlepoint.datamodules.source import Source
@@ -225,6 +231,11 @@ class ClassSplit(Wrapper):
             )
         items = self._support.examples(classes, chances)
         return self.support.items_at(items.flatten()).image.unflatten(0, items.shape)
+
+    def others(self, chances: Tensor) -> Tensor:
+        """Draw images to train on (n, K, *shape), as `examples`, by chances (n, K)."""
+        items = without_repetition(chances, torch.full((len(chances),), self.source.count))
+        return self.items_at(items.flatten()).image.unflatten(0, items.shape)
 
     @cached_property
     def _support(self) -> ByClass:

@@ -25,6 +25,7 @@ class Wrapper(DataModule):
         )
         self.of = of
         self.protocol, self.extractor = of.protocol, of.extractor
+        self.only_held_out = of.only_held_out
 
     @property
     def mode_centres(self) -> Tensor | None:

@@ -5,6 +5,7 @@ from saddlepoint.gans.ati_gan import ATIGAN
 from saddlepoint.gans.cgan_pd import CGANPD
 from saddlepoint.gans.dag_gan import DAGGAN
 from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
+from saddlepoint.gans.few_shot_hair import FewShotHair, FewShotHairReptile
 from saddlepoint.gans.funit import FUNIT
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN
@@ -32,6 +33,8 @@ __all__ = [
     "SNGAN",
     "SSGAN",
     "WGANGP",
+    "FewShotHair",
+    "FewShotHairReptile",
     "Game",
     "InfoMaxGAN",
     "Player",

@@ -10,9 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.errors import UserError
 from saddlepoint.gans.critic import Critic
-from saddlepoint.gans.episodes import MOST_SHOTS, Episodes
+from saddlepoint.gans.episodes import Episodes
 from saddlepoint.gans.game import Game, MakeOptimizer, Player
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
@@ -76,10 +75,6 @@ class FUNIT(Game):
         generator_optimizer: MakeOptimizer = RMSPROP,
         **settings: Any,
     ) -> None:
-        if condition is None:
-            raise UserError("Few-shot translation learns from classes: set condition=classes.")
-        if shots > MOST_SHOTS:
-            raise UserError(f"gan.shots={shots} is not to be had: give at most {MOST_SHOTS}.")
         networks = {"generator": generator, "discriminator": discriminator}
         super().__init__(networks, Episodes(condition, shots), **settings)
         self.critic = Critic(discriminator, self.autocast)
@@ -141,10 +136,9 @@ class FUNIT(Game):
     def pictures(
         self, positions: range, seed: int | None = None, data: Any = None
     ) -> dict[str, Tensor]:
-        """Contents, the first examples of what they shall become, and what they become."""
+        """See `gans.episodes.Episodes.columns`."""
         inputs = self.inputs_at(positions, seed, data)
-        shots = {f"example {k + 1}": inputs.shots[:, k] for k in range(min(3, self.task.shots))}
-        return {"content": inputs.image, **shots, "output": self.sample(inputs)}
+        return self.task.columns(inputs, self.sample(inputs))
 
 
 def examples_of(inputs: Items) -> Items:

@@ -179,12 +179,20 @@ class Game(pl.LightningModule):
 
     def descend(self, player: Player, losses: dict[str, Tensor]) -> None:
         """Step down the gradient of the sum of these losses, averaged over the ranks."""
-        optimizer = self._optimizers[player.name]
-        optimizer.zero_grad(set_to_none=True)
+        self._optimizers[player.name].zero_grad(set_to_none=True)
         sum(losses.values()).backward()
+        self.move(player, losses)
+
+    def move(self, player: Player, losses: dict[str, Tensor]) -> None:
+        """Step down the gradients that the player's parameters have, averaged over the ranks.
+
+        Args:
+            player: whose move it is.
+            losses: of this update, to log.
+        """
         if self.trainer.world_size > 1:
             average_gradients(self._parameters_of[player.name])
-        optimizer.step()
+        self._optimizers[player.name].step()
         self._losses.add(self.iteration, player.name, losses)
 
     def _batches_of_reals(self, reals: Items) -> Iterator[Items]:
