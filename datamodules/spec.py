@@ -17,8 +17,6 @@ class DataSpec:
         num_items: how many there are; 0 where an old record does not say.
         classes: names of the classes; empty if there are none.
         attributes: names of the binary attributes; empty if there are none.
-        exclusive: groups of attributes of which an item has one at most.
-        regions: attributes that each region shows, by its name; empty where there are no boxes.
         digest: identifies exactly the images served, see `datamodules.digest`; whatever is known
             of them has no part in it.
         annotations: the same of each other field, by name.
@@ -33,8 +31,6 @@ class DataSpec:
     digest: str = ""
     annotations: dict[str, str] = field(default_factory=dict)
     fields: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    exclusive: tuple[tuple[str, ...], ...] = ()
-    regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -71,18 +67,16 @@ def spec_of(source: Source, name: str, cache_dir: Any = None) -> DataSpec:
         digest=source.image.digest(cache_dir),
         annotations={key: each.digest(cache_dir) for key, each in annotations.items()},
         fields={key: each.shape for key, each in source.items()},
-        exclusive=getattr(source.get("attributes"), "exclusive", ()),
-        regions=getattr(source.get("boxes"), "regions", {}),
     )
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _frozen(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _frozen(each) for key, each in value.items()}
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+    return tuple(value) if isinstance(value, list) else value
