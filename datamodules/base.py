@@ -51,12 +51,14 @@ class DataModule(pl.LightningDataModule, ABC):
         extractor: name of the extractor that suits their pictures; None is Inception.
         mode_centres: means (K, 2) of the modes, of points that have known ones.
         mode_std: standard deviation of each mode.
+        only_held_out: fields that only the items held out have, such as the truth of their edits.
     """
 
     protocol: str | None = "fid10k"
     extractor: str | None = None
     mode_centres: Tensor | None = None
     mode_std: float | None = None
+    only_held_out: tuple[str, ...] = ()
 
     @checked
     def __init__(
@@ -111,14 +113,18 @@ class DataModule(pl.LightningDataModule, ABC):
 
     @cached_property
     def held_out(self) -> Split | None:
-        """Items that no run trains on, with no fields but those of training; None without any."""
+        """Items that no run trains on; None without any.
+
+        They have no fields but those of training, and those that are ``only_held_out``.
+        """
         if self._parts[1] is not None:
             return self._split("held_out", self._parts[1])
         found = self.load_held_out()
         if found is None:
             return None
         name, source = found
-        unknown = {field: None for field in source if field not in self.source}
+        known = {*self.source, *self.only_held_out}
+        unknown = {field: None for field in source if field not in known}
         return self._split(name, self._in_memory_if_small(source.replaced(**unknown)))
 
     @property

@@ -10,7 +10,8 @@ from saddlepoint.datamodules.archive import Folder
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.decode import Decoder
 from saddlepoint.datamodules.download import explain_unreadable
-from saddlepoint.datamodules.fields import Attributes, Points
+from saddlepoint.datamodules.face_regions import EXCLUSIVE, REGIONS, boxes_around
+from saddlepoint.datamodules.fields import Attributes, Boxes, Label, Points
 from saddlepoint.datamodules.image_files import ImageFiles
 from saddlepoint.datamodules.source import Source
 from saddlepoint.schema import Size, checked
@@ -23,7 +24,9 @@ PAIRS = ((0, 1), (3, 4))
 class CelebA(DataModule):
     """Aligned faces: the central 178x178 pixels, resized (bilinear, antialiased).
 
-    With their attributes, and as points the landmarks of the aligned images, moved with the pixels.
+    With their attributes; as points the landmarks of the aligned images, moved with the pixels; as
+    boxes the regions around these (`datamodules.face_regions`); and as ``identity`` whose faces
+    they are.
 
     Args:
         root: the directory that holds ``celeba``.
@@ -65,8 +68,12 @@ class CelebA(DataModule):
         archive = Folder(self.root / data.base_folder / "img_align_celeba")
         landmarks = data.landmarks_align.unflatten(1, (-1, 2)).float()
         names = [name for name in data.attr_names if name]
+        shown = {name: region.attributes for name, region in REGIONS.items()}
+        window = self.decoder.window(SIZE)
         return Source(
             image=ImageFiles(archive, list(data.filename), self.decoder),
-            attributes=Attributes(data.attr.to(torch.uint8), names),
-            points=Points(landmarks, SIZE[0], PAIRS, LANDMARKS).framed(self.decoder.window(SIZE)),
+            attributes=Attributes(data.attr.to(torch.uint8), names, EXCLUSIVE),
+            points=Points(landmarks, SIZE[0], PAIRS, LANDMARKS).framed(window),
+            boxes=Boxes(boxes_around(landmarks), SIZE[0], shown).framed(window),
+            identity=Label(data.identity.squeeze(1) - 1),
         )

@@ -225,6 +225,9 @@ def test_celeba(celeba, resolution):
     x, y = ((v + 0.5) * resolution / 178 - 0.5 for v in (torch.tensor(69.0) + 3, 109 - 20))
     assert torch.allclose(data.source.points.values[3, 0], torch.stack((x, torch.tensor(y))))
     assert data.source.points.width == resolution and data.source.points.order == [1, 0, 2, 4, 3]
+    assert data.source.identity.values.tolist() == [-1, 0, 1, 2, 3, 4]  # as in the file, less 1
+    assert data.spec.fields["boxes"] == (4, 4) and data.spec.exclusive == ()
+    assert data.spec.regions == {"mouth": (), "eyes": (), "nose": (), "chin": ()}
     valid = CelebA(celeba, split="valid", num_workers=0)
     assert torch.equal(valid.source.attributes.values, data.source.attributes.values[2:4])
     assert valid.load().image.members == ["000003.jpg", "000004.jpg"]
