@@ -49,8 +49,17 @@ class Episodes(FromImages):
         """The reals, with the episodes that they come with."""
         return reals[0]
 
-    def shown(self, positions: range, seed: int, data: Any = None) -> Items:
-        """Contents, a target class and examples for each, and the number of its ``episode``."""
+    def shown(
+        self, positions: range, seed: int, data: Any = None, target: int | None = None
+    ) -> Items:
+        """Contents, a target class and examples for each, and the number of its ``episode``.
+
+        Args:
+            positions: consecutive ones.
+            seed: key of what is drawn.
+            data: see `datamodules.class_split.ClassSplit`.
+            target: number among the target classes of what all shall become; drawn by default.
+        """
         if data is None:
             raise ValueError("a task from images is shown on images: give the data")
         contents = data.contents
@@ -59,15 +68,16 @@ class Episodes(FromImages):
 
         def draw(draws: Draws, n: int) -> Items:
             number = draws.integers(n, count)
+            number = number if target is None else torch.full_like(number, target)
             sets = draws.uniform(n // POSITIONS_PER_EPISODE, count, MOST_SHOTS)
             of_position = torch.arange(n) // POSITIONS_PER_EPISODE
             return Items(number=number, chances=sets[of_position, number])
 
         drawn = at_positions(positions, seed, draw)
-        number = torch.tensor(positions) // POSITIONS_PER_EPISODE * count + drawn.number
-        target = first + drawn.number
-        shots = data.examples(target, drawn.chances[:, : self.shots])
-        return items.but(target=target, shots=shots, episode=number)
+        episode = torch.tensor(positions) // POSITIONS_PER_EPISODE * count + drawn.number
+        classes = first + drawn.number
+        shots = data.examples(classes, drawn.chances[:, : self.shots])
+        return items.but(target=classes, shots=shots, episode=episode)
 
     def given(self, images: Tensor, shots: Tensor, data: Any = None) -> Items:
         """What the generator is fed for pictures of a user's own.
@@ -102,9 +112,11 @@ class AdaptiveEpisodes(Episodes):
     which that training starts.
     """
 
-    def shown(self, positions: range, seed: int, data: Any = None) -> Items:
+    def shown(
+        self, positions: range, seed: int, data: Any = None, target: int | None = None
+    ) -> Items:
         """See `Episodes.shown`."""
-        items = super().shown(positions, seed, data)
+        items = super().shown(positions, seed, data, target)
         return items.but(others=self._others(items.episode, seed, data))
 
     def given(self, images: Tensor, shots: Tensor, data: Any = None) -> Items:

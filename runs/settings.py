@@ -134,6 +134,8 @@ class SampleSettings:
         rows: pairs to interpolate, samples with neighbours.
         columns: steps of an interpolation, samples of each bound or class.
         truncations: bounds on latents, in their standard deviations.
+        image: a picture of your own to translate; or a folder or zip of them.
+        shots: a folder or zip of pictures of what it shall become.
         data_dir: where the run's data lie now; null: where the run found them.
         extractor: of the features; null: what suits the data and needs no download.
         weights: file with the extractor's weights; null: look for them.
@@ -148,8 +150,8 @@ class SampleSettings:
     run: str = "last"
     trust: Sequence[str] = ()
     what: Literal[
-        *("grid", "interpolation", "truncation", "classes", "neighbours", "spectrum"),
-        "sample_size",
+        *("grid", "interpolation", "truncation", "classes", "target_classes", "translate"),
+        *("neighbours", "spectrum", "sample_size"),
     ] = "grid"
     output: str | None = None
     output_dir: str = "outputs"
@@ -158,6 +160,8 @@ class SampleSettings:
     rows: Size = 8
     columns: Size = 10
     truncations: list[Positive] = None
+    image: str | None = None
+    shots: str | None = None
     data_dir: str | None = None
     extractor: str | None = None
     weights: str | None = None
