@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from saddlepoint.runs.panels.edits import attributes, edit
 from saddlepoint.runs.panels.grids import classes, grid, interpolation, truncation
 from saddlepoint.runs.panels.neighbours import neighbours
 from saddlepoint.runs.panels.panel import Panel, Subject
@@ -13,6 +14,8 @@ PANELS: dict[str, Callable[[Subject], Panel]] = {
     "interpolation": interpolation,
     "truncation": truncation,
     "classes": classes,
+    "attributes": attributes,
+    "edit": edit,
     "neighbours": neighbours,
     "spectrum": spectrum,
     "sample_size": sample_size,
