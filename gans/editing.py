@@ -10,8 +10,10 @@ from saddlepoint.items import Items
 class Editing(Game):
     """A game whose task has ``edit(items, choice)`` and whose discriminator has ``shows``."""
 
-    #: Columns of a picture that has one for each change.
-    most_columns = 12
+    @property
+    def columns(self) -> int:
+        """Changes that a picture shows, each in a column."""
+        return min(len(self.condition.names), 12)
 
     @torch.no_grad()
     def seen_in(self, images: Tensor) -> Tensor:
@@ -22,6 +24,6 @@ class Editing(Game):
     def each_edit(self, items: Items) -> dict[str, Tensor]:
         """Images of some items, and by its name each change of them."""
         outputs = {"input": items.image}
-        for choice, name in enumerate(self.condition.names[: self.most_columns]):
+        for choice, name in enumerate(self.condition.names[: self.columns]):
             outputs[name] = self.sample(self.task.edit(items, choice))
         return outputs

@@ -78,7 +78,8 @@ class LocalEdits(FromImages):
         own = condition.of(real)
         others = of_all_ranks(own)[draws.permutation(n)]
         allowed = self.holes.allowed(condition).to(own.device)
-        region = draws.integers(n, len(allowed))
+        has_holes = allowed.any(1).expand(n, -1)
+        region = chosen(has_holes, draws.uniform(n, len(allowed)))
         may = allowed[region]
         possible = condition.possible(own, may)
         flipped = condition.changed(own, chosen(possible, draws.uniform(n, own.shape[1])))

@@ -1,6 +1,7 @@
 """Holes in images: where they are, as masks that are 1 in the hole; and windows around them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from saddlepoint.errors import UserError
 from saddlepoint.gans.networks.edits import Edits
 from saddlepoint.items import Items
-from saddlepoint.schema import Natural, Positive, Share, checked
+from saddlepoint.schema import Natural, Positive, Share, checked, nearest
 
 STROKES, CORNERS = 3, 4  # of a hole in free form; each stroke joins so many points
 
@@ -52,6 +53,7 @@ class RegionHoles(Holes):
     """The boxes of regions, which every item has as ``boxes``.
 
     Args:
+        regions: names of those that are cut out; None for all that the data have.
         shape: "rect", the "ellipse" inscribed in it, or "free_form", strokes of a brush inside it.
         move: in training the centre moves by up to this share of the box's sides.
         grow: in training the box grows by a factor drawn from this range.
@@ -64,27 +66,35 @@ class RegionHoles(Holes):
     @checked
     def __init__(
         self,
+        regions: Sequence[str] | None = None,
         shape: Literal["rect", "ellipse", "free_form"] = "rect",
         move: Share = 0.05,
         grow: tuple[Positive, Positive] = (0.95, 1.15),
         most: Positive | None = None,
         brush: Share = 0.4,
     ) -> None:
-        self.shape, self.move, self.grow, self.most = shape, move, tuple(grow), most
-        self.brush = brush
+        self.regions, self.shape, self.brush = regions, shape, brush
+        self.move, self.grow, self.most = move, tuple(grow), most
 
     def allowed(self, condition: Edits) -> Tensor:
-        """Those of the data's regions.
+        """Those of the data's regions, and nothing in regions that are not cut out.
 
         Raises:
-            UserError: the data name none.
+            UserError: the data have no regions, or none of such a name.
         """
         if not condition.regions:
             raise UserError(
                 "Holes in regions need data that say where regions are and which attributes they"
                 " show, such as datamodule=portraits: choose such data, or other gan.holes."
             )
-        return condition.allowed
+        if self.regions is None:
+            return condition.allowed
+        for name in self.regions:
+            if name not in condition.regions:
+                near = nearest(name, condition.regions) or ", ".join(condition.regions)
+                raise UserError(f"The data have no region {name} to cut out; did you mean {near}?")
+        is_cut = [[name in self.regions] for name in condition.regions]
+        return condition.allowed & torch.tensor(is_cut, device=condition.allowed.device)
 
     def masks(self, items: Items, region: Tensor, noise: Tensor, *, jitter: bool) -> Tensor:
         """See `Holes.masks`."""
@@ -106,9 +116,9 @@ class RegionHoles(Holes):
         return draw(centre, sides, items.image.shape[2:]).float()
 
     def largest_side(self, data: Any, condition: Edits) -> float:
-        """The longest side of any item's boxes, rounded up to whole pixels."""
-        self.allowed(condition)
-        boxes = torch.cat([items.boxes for items in data.real_batches(1024)]).float()
+        """The longest side of any box that is cut out, rounded up to whole pixels."""
+        is_cut = self.allowed(condition).any(1).cpu()
+        boxes = torch.cat([items.boxes[:, is_cut] for items in data.real_batches(1024)]).float()
         return float((boxes[..., 2:].ceil() - boxes[..., :2].floor()).max())
 
 
@@ -182,11 +192,15 @@ def _pixels(size: tuple[int, int], device: torch.device) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
 
 
+def rectangles(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bool (n, 1, h, w): pixels whose centres lie in boxes (n, 4), left, top, right, bottom."""
+    pixels, boxes = _pixels(size, boxes.device), boxes[:, None, None]
+    return ((pixels >= boxes[..., :2]) & (pixels < boxes[..., 2:])).all(-1)[:, None]
+
+
 def _rectangles(centre: Tensor, sides: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bool (n, 1, h, w): pixels whose centres lie in boxes of these centres and sides (n, 2)."""
-    pixels = _pixels(size, centre.device)
-    low, high = ((centre + half * sides)[:, None, None] for half in (-0.5, 0.5))
-    return ((pixels >= low) & (pixels < high)).all(-1)[:, None]
+    """The same for boxes of these centres and sides (n, 2)."""
+    return rectangles(torch.cat([centre - sides / 2, centre + sides / 2], dim=1), size)
 
 
 def _ellipses(centre: Tensor, sides: Tensor, size: tuple[int, int]) -> Tensor:

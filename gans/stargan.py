@@ -117,5 +117,6 @@ class StarGAN(Editing, GAN):
     def pictures(
         self, positions: range, seed: int | None = None, data: Any = None
     ) -> dict[str, Tensor]:
-        """Images of the data, and a column for each attribute or class that they are given."""
-        return self.each_edit(self.inputs_at(positions, seed, data))
+        """Some images of the data, and a column for each attribute or class they are given."""
+        rows = max(len(positions) // self.columns, 1)  # as many outputs as there are positions
+        return self.each_edit(self.inputs_at(positions[:rows], seed, data))

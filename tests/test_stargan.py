@@ -174,6 +174,6 @@ def test_a_condition_that_nothing_can_be_changed_in_is_refused():
 
 
 def test_pictures_have_a_column_for_each_attribute(data, condition):
-    pictures = game_of(condition).pictures(range(4), data=data)
+    pictures = game_of(condition).pictures(range(20), data=data)
     assert list(pictures) == ["input", *condition.names]
     assert all(column.shape == (4, *SHAPE) for column in pictures.values())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from saddlepoint.runs.panels.edits import attributes, edit
 from saddlepoint.runs.panels.few_shot import target_classes, translate
 from saddlepoint.runs.panels.grids import classes, grid, interpolation, truncation
 from saddlepoint.runs.panels.neighbours import neighbours
@@ -14,6 +15,8 @@ PANELS: dict[str, Callable[[Subject], Panel]] = {
     "interpolation": interpolation,
     "truncation": truncation,
     "classes": classes,
+    "attributes": attributes,
+    "edit": edit,
     "target_classes": target_classes,
     "translate": translate,
     "neighbours": neighbours,
