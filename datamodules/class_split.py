@@ -174,6 +174,11 @@ class ClassSplit(Wrapper):
         return self._split("contents", source.only(kept))
 
     @property
+    def whole(self) -> DataModule:
+        """The set with all of its classes, divided into the same training and held-out images."""
+        return self.of if self.of.held_out is not None else _Divided(self.of, self._sides)
+
+    @property
     def spec(self) -> DataSpec:
         """See `DataModule.spec`."""
         spec = self.training.spec
@@ -241,6 +246,20 @@ class ClassSplit(Wrapper):
     def _support(self) -> ByClass:
         source = self.support.source
         return ByClass(source.label.values, len(source.names("label")))
+
+
+class _Divided(Wrapper):
+    """A data set whose images are divided into these to train on, and these that are held out."""
+
+    def __init__(self, of: DataModule, sides: tuple[Source, Source]) -> None:
+        super().__init__(of)
+        self.sides = sides
+
+    def load(self) -> Source:
+        return self.sides[0]
+
+    def load_held_out(self) -> tuple[str, Source]:
+        return "held_out", self.sides[1]
 
 
 def _lines(file: Path) -> list[str]:

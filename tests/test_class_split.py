@@ -130,6 +130,11 @@ def test_support_contents_and_references_share_no_image():
 def test_a_set_that_holds_nothing_out_is_divided_here():
     data = split({"held_out": 0.0}, held_out=0.25)
     assert data.held_out.spec.num_items == 30
+    # Whoever judges all classes learns from the same images, and from none that are held out.
+    whole = data.whole
+    assert whole.spec.classes == NAMES and whole.spec.num_items == 90
+    assert whole.held_out.spec.digest == data.held_out.spec.digest
+    assert split().whole.spec.digest == whole.spec.digest
     assert data.spec.digest == split().spec.digest
 
 
