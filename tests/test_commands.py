@@ -64,7 +64,7 @@ def test_commands_are_found():
 def test_train(words, outputs):
     overrides = tiny(words, outputs)
     config = composed([*overrides, "data_dir=nowhere"])
-    own_data = config.datamodule._target_.split(".")[2] in ("avatars", "toys")
+    own_data = config.datamodule._target_.split(".")[2] in ("avatars", "portraits", "toys")
     if own_data:
         train_here(overrides)
         return
