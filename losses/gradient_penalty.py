@@ -45,13 +45,16 @@ def interpolates(real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
     return alpha * real + (1 - alpha) * fake
 
 
-def one_centred(gradients: Tensor, norm: str = "l2") -> Tensor:
-    """E (||g|| - 1)^2 of gradients (n, *shape).
+def one_centred(gradients: Tensor, norm: str = "l2", weight: Tensor | None = None) -> Tensor:
+    """E (||weight g|| - 1)^2 of gradients (n, *shape).
 
     Args:
         gradients: may be exactly 0, where the derivative of the norm is taken to be 0.
         norm: "l2", or "rms" for ||g||_2 / sqrt(d) with d the size of a sample.
+        weight: broadcasts to the gradients; a mask leaves out what real and fake have in common.
     """
+    if weight is not None:
+        gradients = gradients * weight
     gradients = gradients.flatten(1)
     norms = torch.linalg.vector_norm(gradients, dim=1)
     if norm == "rms":
@@ -135,9 +138,20 @@ class WassersteinGradientPenalty(GradientPenalty):
         super().__init__(discriminator_weight, every)
         self.norm = norm
 
-    def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
-        """E (||g(x^)|| - 1)^2."""
-        return one_centred(input_gradient(score, interpolates(real, fake, draws)), self.norm)
+    def penalty(
+        self,
+        score: Score,
+        real: Tensor,
+        fake: Tensor,
+        draws: Draws,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """E (||weight g(x^)|| - 1)^2; of images that differ in a hole alone, weight is its mask.
+
+        J. Yu et al., "Generative Image Inpainting with Contextual Attention", CVPR 2018, masks it.
+        """
+        gradients = input_gradient(score, interpolates(real, fake, draws))
+        return one_centred(gradients, self.norm, weight)
 
 
 class ZeroCentredGradientPenalty(GradientPenalty):

@@ -5,6 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from saddlepoint.errors import UserError
 from saddlepoint.runs import command_line
 from saddlepoint.runs.panels import PANELS
 from saddlepoint.runs.panels.panel import Subject
@@ -14,17 +15,24 @@ from saddlepoint.runs.trained_run import TrainedRun
 
 
 def sample(config: DictConfig) -> Path:
-    """Write one picture, print what it comes with, and return where it lies.
+    """Write one picture, and others that come with it beside it, and return where it lies.
 
     Raises:
         UserError: a wrong setting, no such run, or the run cannot make it.
     """
     check_settings(config, "sample")
+    if config.output and not config.output.lower().endswith(".png"):
+        raise UserError(
+            f"Pictures are written as PNG, which keeps every pixel as it is, as JPEG does not:"
+            f" output={config.output} has to end with .png."
+        )
     run = TrainedRun.find(config.run, config.output_dir, config.trust)
     panel = PANELS[config.what](Subject(run, config))
     output = Path(config.output) if config.output else run.folder / f"{config.what}.png"
     for note in panel.notes:
         print(note)
+    for name, picture in panel.more.items():
+        print(save(picture, output.with_name(f"{output.stem}-{name}.png")))
     return save(panel.picture, output)
 
 

@@ -72,8 +72,8 @@ def train(
     game = build_game(config, data.spec)
     if left is not None:
         _take_up(left, game, data, config.allow_changes)
-    elif game.condition is not None:
-        game.condition.fill(data)
+    else:
+        game.fill(data)
     title = title_of(config, data.spec.name, game)
     new_output_dir = not Path(config.output_dir).exists()
     run = CurrentRun(

@@ -38,6 +38,7 @@ class UpConvolution(nn.Module):
         upsampling: "bilinear", "nearest", "zero_insertion" or "transposed".
         gain: of the Xavier-uniform initial weights.
         spectral_norm: whether the convolution has it.
+        bias: whether it has one.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class UpConvolution(nn.Module):
         upsampling: Upsampling,
         gain: float = 1.0,
         spectral_norm: bool = False,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.upsampling = upsampling
@@ -57,10 +59,12 @@ class UpConvolution(nn.Module):
         options = {"gain": gain, "spectral_norm": spectral_norm}
         if upsampling == "transposed":
             padding = (kernel_size - 1) // 2
-            layer = nn.ConvTranspose2d(in_channels, out_channels, kernel_size + 1, 2, padding)
+            layer = nn.ConvTranspose2d(
+                in_channels, out_channels, kernel_size + 1, 2, padding, bias=bias
+            )
             self.conv = finish(layer, **options)
         else:
-            self.conv = convolution(in_channels, out_channels, kernel_size, **options)
+            self.conv = convolution(in_channels, out_channels, kernel_size, bias=bias, **options)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (n, in_channels, h, w) to (n, out_channels, 2 h, 2 w)."""

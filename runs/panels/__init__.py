@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from saddlepoint.runs.panels.edits import attributes, edit
+from saddlepoint.runs.panels.few_shot import target_classes, translate
 from saddlepoint.runs.panels.grids import classes, grid, interpolation, truncation
 from saddlepoint.runs.panels.neighbours import neighbours
 from saddlepoint.runs.panels.panel import Panel, Subject
@@ -13,6 +15,10 @@ PANELS: dict[str, Callable[[Subject], Panel]] = {
     "interpolation": interpolation,
     "truncation": truncation,
     "classes": classes,
+    "attributes": attributes,
+    "edit": edit,
+    "target_classes": target_classes,
+    "translate": translate,
     "neighbours": neighbours,
     "spectrum": spectrum,
     "sample_size": sample_size,
