@@ -150,6 +150,14 @@ class ClassSplit(Wrapper):
         return name, self._chosen(self._sides[1], names, names)
 
     @cached_property
+    def held_out(self) -> Split:
+        """See `DataModule.held_out`; its ``target`` comes from `support`, which its spec names."""
+        held_out = super().held_out
+        named = {**held_out.spec.annotations, "target": self.support.spec.digest}
+        held_out.spec = replace(held_out.spec, annotations=named)
+        return held_out
+
+    @cached_property
     def _sides(self) -> tuple[Source, Source]:
         """Training and held-out images of all classes."""
         if self.of.held_out is None:

@@ -138,6 +138,13 @@ def test_a_set_that_holds_nothing_out_is_divided_here():
     assert data.spec.digest == split().spec.digest
 
 
+def test_scores_know_what_examples_are_drawn_from():
+    digests = [split(targets=[name]).held_out.spec for name in ("grey", "blue")]
+    assert digests[0].digest == digests[1].digest
+    assert digests[0].annotations["target"] != digests[1].annotations["target"]
+    assert digests[0].annotations["target"] == split(targets=["grey"]).support.spec.digest
+
+
 def test_labels_count_sources_first_and_their_names_agree_everywhere():
     data = split()
     for part in (data.training, data.support, data.held_out, data.contents):

@@ -452,7 +452,7 @@ def test_configurations(path, tmp_path):
     assert isinstance(data, saddlepoint.datamodules.base.DataModule)
     assert data.name == {"relabelled": "avatars"}.get(path.stem, path.stem)
     assert data.flip is False and data.resident is None
-    if path.stem in ("avatars", "gaussians8", "gaussians25", "swiss_roll"):
+    if path.stem in ("avatars", "portraits", "gaussians8", "gaussians25", "swiss_roll"):
         assert data.spec.num_items > 0
     else:  # nothing was fetched on the way
         with pytest.raises(UserError):
