@@ -25,6 +25,7 @@ from saddlepoint.datamodules.spec import DataSpec
 from saddlepoint.datamodules.split import Split, divided
 from saddlepoint.datamodules.wrapper import Wrapper
 from saddlepoint.errors import UserError
+from saddlepoint.items import Items
 from saddlepoint.randomness import keyed_generator
 from saddlepoint.schema import Count, Share, checked, nearest
 
@@ -221,7 +222,7 @@ class ClassSplit(Wrapper):
         block = super().on_after_batch_transfer(batch, dataloader_idx)
         return {**block, "reals": with_examples(block["reals"], self.shots)}
 
-    def examples(self, classes: Tensor, chances: Tensor) -> Tensor:
+    def examples(self, classes: Tensor, chances: Tensor) -> Items:
         """Draw examples of target classes from `support`.
 
         Args:
@@ -229,7 +230,7 @@ class ClassSplit(Wrapper):
             chances: (n, K) in [0, 1); the first k examples are those of the first k chances.
 
         Returns:
-            (n, K, *shape), float32, without flips; different ones for each n.
+            Fields (n, K, ...) as networks get them, without flips; all different in each row.
 
         Raises:
             UserError: a class has fewer than K.
@@ -242,13 +243,14 @@ class ClassSplit(Wrapper):
                 f"The class {name} has {fewest} images to draw examples from, and"
                 f" {chances.shape[1]} are wanted: ask for fewer shots."
             )
-        items = self._support.examples(classes, chances)
-        return self.support.items_at(items.flatten()).image.unflatten(0, items.shape)
+        chosen = self._support.examples(classes, chances)
+        items = self.support.items_at(chosen.flatten())
+        return items.map(lambda field: field.unflatten(0, chosen.shape))
 
     def others(self, chances: Tensor) -> Tensor:
-        """Draw images to train on (n, K, *shape), as `examples`, by chances (n, K)."""
-        items = without_repetition(chances, torch.full((len(chances),), self.source.count))
-        return self.items_at(items.flatten()).image.unflatten(0, items.shape)
+        """Draw images to train on (n, K, *shape), by chances (n, K), as `examples`."""
+        chosen = without_repetition(chances, torch.full((len(chances),), self.source.count))
+        return self.items_at(chosen.flatten()).image.unflatten(0, chosen.shape)
 
     @cached_property
     def _support(self) -> ByClass:

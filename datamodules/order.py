@@ -121,7 +121,7 @@ class Order:
 
 
 def queued(table: Tensor, device: torch.device) -> Tensor:
-    """A table on a device; the copy is queued behind the running work, and nobody waits for it."""
+    """A table on a device; from pinned memory the copy is queued behind the running work."""
     if device.type == "cuda":
-        table = table.pin_memory()  # only from there
-    return table.to(device, non_blocking=True)
+        return table.pin_memory().to(device, non_blocking=True)
+    return table.to(device)

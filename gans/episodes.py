@@ -76,8 +76,14 @@ class Episodes(FromImages):
         drawn = at_positions(positions, seed, draw)
         episode = torch.tensor(positions) // POSITIONS_PER_EPISODE * count + drawn.number
         classes = first + drawn.number
-        shots = data.examples(classes, drawn.chances[:, : self.shots])
-        return items.but(target=classes, shots=shots, episode=episode)
+        examples = data.examples(classes, drawn.chances[:, : self.shots])
+        # Masks (n, K, 1, h, w): where something is in the examples, hair say.
+        masks = {
+            f"{name}_of_shots": field
+            for name, field in examples.items()
+            if name != "image" and field.ndim == 5 and field.shape[2] == 1
+        }
+        return items.but(target=classes, shots=examples.image, episode=episode, **masks)
 
     def given(self, images: Tensor, shots: Tensor, data: Any = None) -> Items:
         """What the generator is fed for pictures of a user's own.

@@ -34,7 +34,8 @@ class Tones(DataModule):
         images = number.view(-1, 1, 1, 1).repeat(1, 3, SIDE, SIDE)
         images[:, 0, :, 0] = 200  # left of the middle: tells whether an image is mirrored
         label = fields.Label(torch.arange(self.count) % len(NAMES), NAMES)
-        return Source(image=fields.Image(images), label=label)
+        hair = fields.Mask((number % 2).view(-1, 1, 1, 1).expand(-1, 1, SIDE, SIDE).contiguous())
+        return Source(image=fields.Image(images), label=label, hair=hair)
 
 
 def split(settings=None, **options):
@@ -280,6 +281,9 @@ def test_what_is_shown_depends_on_position_and_seed_alone():
     support = set(numbers(data.support.items_at(range(data.support.spec.num_items)).image).tolist())
     assert set(numbers(whole.shots).flatten().tolist()) <= support
     assert all(len(set(row.tolist())) == 4 for row in numbers(whole.shots))
+    # Masks of the examples come along.
+    assert whole.hair_of_shots.shape == (300, 4, 1, SIDE, SIDE)
+    assert torch.equal(whole.hair_of_shots[..., 0, 0, 0], (numbers(whole.shots) % 2).float())
 
 
 def test_an_episode_has_one_set_of_examples():

@@ -250,7 +250,7 @@ def test_pictures_show_contents_examples_and_outputs():
         source_classes=("a", "b", "c", "d"),
         target_classes=("e", "f"),
         contents=SimpleNamespace(spec=SimpleNamespace(num_items=40), items_at=items.part),
-        examples=lambda classes, chances: torch.zeros(len(classes), chances.shape[1], *SHAPE),
+        examples=lambda classes, chances: Items(image=torch.zeros(*chances.shape, *SHAPE)),
     )
     made = game(shots=2)
     pictures = made.pictures(range(5), data=data)
