@@ -39,6 +39,7 @@ class Baseline:
             raise UserError(f"There is no baseline '{name}': choose of {', '.join(BASELINES)}.")
         self.name, self.fakes = name, fakes
         self.kind, self.source, self.fields = fakes.kind, fakes.source, fakes.fields
+        self.shots = fakes.shots
 
     @property
     def is_possible(self) -> bool:

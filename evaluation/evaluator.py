@@ -298,6 +298,7 @@ class Evaluator:
         if source is not None:
             read = read_for({field for metric in self.pairs for field in metric.needs})
             inputs = {"dataset": source.name, "digest": source.digest, **annotations(source, read)}
+            inputs |= {} if fakes.shots is None else {"shots": str(fakes.shots)}
         return replace(self.protocol, generator=fakes.kind, inputs=inputs)
 
     # Scores -----------------------------------------------------------------------------------

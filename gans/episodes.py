@@ -45,6 +45,14 @@ class Episodes(FromImages):
         super().__init__(condition)
         self.shots = shots
 
+    def with_shots(self, shots: int) -> "Episodes":
+        """The same task with another number of examples.
+
+        Raises:
+            UserError: more than `MOST_SHOTS`.
+        """
+        return type(self)(self.condition, shots)
+
     def inputs(self, draws: Draws, n: int, reals: Sequence[Items]) -> Items:
         """The reals, with the episodes that they come with."""
         return reals[0]

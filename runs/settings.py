@@ -101,6 +101,7 @@ class EvaluateSettings:
         images: folder or zip of images that any program made.
         reference: folder or zip of real images, in place of datamodule=.
         title: what leaderboards call the images; null: the name of the folder.
+        shots: numbers of examples that a few-shot run is scored with; []: its own.
         data_dir: where data sets lie; null: where the run found them, else data.
         output_dir: gets evaluations/{title}/records.jsonl.
         device: what computes.
@@ -114,6 +115,7 @@ class EvaluateSettings:
     images: str | None = None
     reference: str | None = None
     title: str | None = None
+    shots: Sequence[Count] = ()
     data_dir: str | None = None
     output_dir: str = "outputs"
     device: Literal["auto", "cpu", "cuda"] = "auto"
