@@ -77,7 +77,7 @@ class Evaluator:
         download: bool = True,
         cache_dir: str | Path | None = None,
         note: str | None = None,
-        baselines: Sequence[Literal["identity", "nearest", "truth"]] = (),
+        baselines: Sequence[Literal["identity", "nearest", "colours", "truth"]] = (),
     ) -> None:
         if not seeds or not scores:
             raise UserError("A protocol needs at least one score and one seed: name them.")
