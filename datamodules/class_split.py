@@ -77,7 +77,7 @@ class ClassSplit(Wrapper):
         self.protocol = None  # the set's own compares with what is trained on
         self.targets = targets
         self.file = None if file is None else Path(file).expanduser()
-        self.share, self.shots, self.held_out_here = share, shots, held_out
+        self.share, self.shots, self.share_held_out = share, shots, held_out
         self.other_class, self.episode = other_class, episode
 
     # Classes --------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class ClassSplit(Wrapper):
     def _sides(self) -> tuple[Source, Source]:
         """Training and held-out images of all classes."""
         if self.of.held_out is None:
-            return divided(self.of.source, self.held_out_here)
+            return divided(self.of.source, self.share_held_out)
         return self.of.source, self.of.held_out.source
 
     @cached_property
@@ -207,15 +207,21 @@ class ClassSplit(Wrapper):
     # Episodes -------------------------------------------------------------------------------------
 
     def order(self, plan: Plan, device: torch.device) -> EpisodicOrder:
-        """Items with the examples of their episodes."""
+        """Items with the examples of their episodes.
+
+        Raises:
+            UserError: a class is too small for a task.
+        """
+        items = ByClass(self.source.label.values, len(self.source_classes))
+        wanted = plan.block_size * self.shots
+        if self.episode == "task" and items.counts.min() < wanted:
+            name = self.source_classes[items.counts.argmin()]
+            raise UserError(
+                f"A task takes {wanted} examples of one class and {name} has"
+                f" {items.counts.min()}: lower batch_size, or leave the class out."
+            )
         kind = EpisodicOrder if self.episode == "item" else TaskOrder
-        return kind(
-            plan,
-            ByClass(self.source.label.values, len(self.source_classes)),
-            shots=self.shots,
-            other_class=self.other_class,
-            device=device,
-        )
+        return kind(plan, items, shots=self.shots, other_class=self.other_class, device=device)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Finish a block on the device, and gather the examples of each item."""

@@ -5,7 +5,8 @@ from saddlepoint.gans.ati_gan import ATIGAN
 from saddlepoint.gans.cgan_pd import CGANPD
 from saddlepoint.gans.dag_gan import DAGGAN
 from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
-from saddlepoint.gans.few_shot_hair import FewShotHair, FewShotHairReptile
+from saddlepoint.gans.few_shot_hair import FewShotHair
+from saddlepoint.gans.few_shot_hair_reptile import FewShotHairReptile
 from saddlepoint.gans.funit import FUNIT
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN

@@ -82,10 +82,11 @@ def _refuse_unread(config: DictConfig, game: Game, spec: DataSpec) -> None:
     """Refuse data whose items lack what the generator is fed in training."""
     for name in game.task.reads:
         if name not in spec.fields:
-            cure = "class_split" if name in ("shots", "target") else "another"
+            is_of_episodes = name in ("shots", "target")
+            cure = "set datamodule=class_split" if is_of_episodes else "choose another datamodule"
             raise UserError(
                 f"gan={config.method} trains on items with the field {name}, which those of"
-                f" {spec.name} lack: set datamodule={cure}."
+                f" {spec.name} lack: {cure}."
             )
 
 

@@ -227,6 +227,11 @@ def test_all_items_of_an_iteration_can_share_one_task():
     assert tasks == {0, 1, 2}
 
 
+def test_a_class_that_is_too_small_for_a_task_is_refused():
+    with pytest.raises(UserError, match=r"A task takes 40 examples of one class and \S+ has 1\d"):
+        blocks(split(episode="task", shots=2), batch_size=20)
+
+
 @pytest.mark.parametrize("episode", ["item", "task"])
 @pytest.mark.parametrize("flip", [False, True])
 def test_streamed_and_resident_episodes_are_the_same(flip, episode):
