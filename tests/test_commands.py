@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 from train_cli import QUICK, ROOT, command, composed, train_here
 
 from saddlepoint.datamodules.download import DOWNLOADS as FETCHED
@@ -64,7 +65,7 @@ def test_commands_are_found():
 def test_train(words, outputs):
     overrides = tiny(words, outputs)
     config = composed([*overrides, "data_dir=nowhere"])
-    own_data = config.datamodule._target_.split(".")[2] in ("avatars", "toys")
+    own_data = config.datamodule._target_.split(".")[2] in ("avatars", "portraits", "toys")
     if own_data:
         train_here(overrides)
         return
@@ -89,9 +90,17 @@ def test_sweep(words, tmp_path):
 
 
 @pytest.mark.parametrize("words", SAMPLE, ids=" ".join)
-def test_sample(words, tmp_path):
-    gan = ["gan=cgan_pd", "network=lite"] if "what=classes" in words else []
+def test_sample(words, tmp_path, monkeypatch):
+    gans = {
+        "what=classes": ["gan=cgan_pd", "network=lite"],
+        "what=attributes": ["experiment=edit_faces"],
+        "what=edit": ["experiment=edit_faces"],
+    }
+    gan = next((words_of for what, words_of in gans.items() if what in words), [])
     train_here([*gan, *QUICK, f"output_dir={tmp_path}"])
+    if "image=face.png" in words:
+        monkeypatch.chdir(tmp_path)
+        Image.new("RGB", (40, 30), "pink").save("face.png")
     few = ["num_real=200", "num_fake=200", f"output_dir={tmp_path}"]
     picture = sample.sample(composed([*words, *few], "sample"))
     assert picture.stat().st_size > 1000
