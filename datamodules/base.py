@@ -128,6 +128,11 @@ class DataModule(pl.LightningDataModule, ABC):
         return self._split(name, self._in_memory_if_small(source.replaced(**unknown)))
 
     @property
+    def whole(self) -> "DataModule":
+        """The set with all of its classes, where this is a part of it."""
+        return self
+
+    @property
     def spec(self) -> DataSpec:
         """What the items to train on are; loads and checks them on first use.
 

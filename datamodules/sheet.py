@@ -17,7 +17,7 @@ from saddlepoint.errors import UserError
 def write_sheet(images: Tensor, per_row: int) -> np.ndarray:
     """Encode images (N, 3, R, R) uint8, ``per_row`` in each row, as bytes of a lossless WebP."""
     rows = images.unflatten(0, (-1, per_row)).permute(0, 3, 1, 4, 2)
-    sheet = Image.fromarray(rows.flatten(1, 2).flatten(0, 1).unflatten(1, (-1, 3)).numpy())
+    sheet = Image.fromarray(rows.flatten(0, 1).flatten(1, 2).numpy())
     encoded = io.BytesIO()
     sheet.save(encoded, format="WEBP", lossless=True, quality=100, method=6)
     return np.frombuffer(encoded.getvalue(), np.uint8)

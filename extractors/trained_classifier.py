@@ -116,6 +116,16 @@ class TrainedClassifier(Extractor):
         """``classifier-`` and the data it was trained on."""
         return f"classifier-{self.content['data']['name']}"
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that it tells."""
+        return tuple(self.content["data"]["classes"])
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes that it tells."""
+        return tuple(self.content["data"]["attributes"])
+
     def gives_logits(self) -> bool:
         """Whether the data it was trained on have classes."""
         return bool(self.content["architecture"]["num_classes"])
@@ -146,7 +156,9 @@ class TrainedClassifier(Extractor):
         super().load(device)
 
     def forward(self, images: Tensor) -> Extracted:
-        """Extracted (N, d) and logits of classes, if there are any, of images (N, C, H, W) uint8.
+        """Features, and logits of classes and attributes if there are any, of images (N, C, H, W).
+
+        The images are uint8.
 
         Raises:
             UserError: images of another shape than those it was trained on.
@@ -159,4 +171,4 @@ class TrainedClassifier(Extractor):
             )
         with full_precision(images.device):
             seen = self.network(to_float(images))
-        return Extracted(seen.features, seen.classes)
+        return Extracted(seen.features, seen.classes, seen.attributes)

@@ -1,7 +1,7 @@
 """Score a checkpoint, or images of any other program, under a protocol."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.table import Table
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.folder import Folder
 from saddlepoint.errors import UserError
+from saddlepoint.evaluation.baselines import Baseline
 from saddlepoint.evaluation.evaluator import NoScores, Scores
 from saddlepoint.evaluation.fakes import Fakes, GeneratorFakes, GivenFakes
 from saddlepoint.records.origin import UNKNOWN_ORIGIN
@@ -117,6 +118,10 @@ def evaluate(config: DictConfig) -> Scores:
         if isinstance(evaluator, NoScores):
             raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
         scores = evaluator.score(found.fakes)
+        if isinstance(found.fakes, GeneratorFakes):
+            baselines = [Baseline(name, found.fakes) for name in evaluator.baselines]
+            beside = {b.name: evaluator.score(b).means for b in baselines if b.is_possible}
+            scores = replace(scores, baselines=beside)
     # What took an hour to compute is shown whether or not there is room to record it.
     _show(scores, found.about["run"]["title"])
     append_record(found.records, make_record(scores, **found.about))
@@ -152,9 +157,12 @@ def _show(scores: Scores, name: str) -> None:
     table.add_column("value", justify="right")
     if scores.by_seed:
         table.add_column("by evaluation seed", justify="right")
+    for name in scores.baselines:
+        table.add_column(name, justify="right")
     for score, value in scores.means.items():
         seeds = [" ".join(f"{v:.4g}" for v in scores.by_seed[score])] if scores.by_seed else []
-        table.add_row(score, f"{value:.5g}", *seeds)
+        beside = [f"{b[score]:.5g}" if score in b else "" for b in scores.baselines.values()]
+        table.add_row(score, f"{value:.5g}", *seeds, *beside)
     console.print(table)
 
 
