@@ -16,7 +16,7 @@ from saddlepoint.runs.trained_run import TrainedRun
 
 RUNS = {
     "ati_gan": ["experiment=edit_faces", "network.local_discriminator.width=8"],
-    "stargan": ["experiment=edit_faces", "gan=stargan", "network=stargan_lite"],
+    "stargan": ["experiment=edit_faces_stargan"],
     "sngan": ["network=lite"],
 }
 
