@@ -48,8 +48,8 @@ class ATIGAN(Editing):
         reconstructed: share of the images that are to be filled in as they were.
         n_dis: updates of the critics per iteration.
         adversarial_weight: of what each critic says to the generator, or its schedule.
-        class_weight: lambda_cls, of the attributes, or its schedule in the generator's loss; in the
-            critics' it is what it is in the end.
+        class_weight: of the attributes in the generator's loss, or its schedule.
+        shown_weight: of the attributes of reals in the critics' loss.
         global_class_weight: of the global critic's say in the generator's attributes; the local
             one's has weight 1.
         reconstruction_weight: lambda_rec, in the hole.
@@ -79,6 +79,7 @@ class ATIGAN(Editing):
         n_dis: Count = 5,
         adversarial_weight: NotNegative | Schedule = 1.0,
         class_weight: NotNegative | Schedule = 1.0,
+        shown_weight: NotNegative = 1.0,
         global_class_weight: NotNegative = 0.5,
         reconstruction_weight: NotNegative = 10.0,
         context_weight: NotNegative = 1.0,
@@ -107,6 +108,7 @@ class ATIGAN(Editing):
         self.adversarial, self.penalty = Wasserstein(), WassersteinGradientPenalty()
         self.n_dis = n_dis
         self.adversarial_weight, self.class_weight = adversarial_weight, class_weight
+        self.shown_weight = shown_weight
         self.class_weights = {"global": global_class_weight, "local": 1.0}
         self.reconstruction_weight, self.context_weight = reconstruction_weight, context_weight
         self.variation_weight, self.discount = variation_weight, discount
@@ -146,58 +148,73 @@ class ATIGAN(Editing):
         ]
 
     def discriminator_loss(self, step: Step) -> dict[str, Tensor]:
-        """Of each critic: Wasserstein loss, gradient penalty in the hole, attributes of reals."""
-        with torch.no_grad():
-            fake = self.generate(step.inputs)
-        mask = step.inputs.mask
-        reals, fakes, holes = (self._seen_by_each(x, mask) for x in (step.real.image, fake, mask))
+        """Of each critic: attributes of reals, Wasserstein loss, and gradient penalty in the hole.
+
+        As long as the generator does not ask what they think of fakes, they learn attributes alone.
+        """
+        mask, real = step.inputs.mask, step.real
+        views = {"real": self._seen_by_each(real.image, mask)}
+        is_asked = at(self.adversarial_weight, step.progress) > 0
+        if is_asked:
+            with torch.no_grad():
+                views["fake"] = self._seen_by_each(self.generate(step.inputs), mask)
+        holes = self._seen_by_each(mask, mask)
         losses = {}
         for name, critic in self.critics.items():
-            real, fake, hole = reals[name], fakes[name], holes[name]
-            seen = critic.look({"real": Items(image=real), "fake": Items(image=fake)})
-            logits = seen["real"].logits, seen["fake"].logits
-            losses[f"{name} adversarial"] = self.adversarial.discriminator(*logits)
-            penalty = self.penalty.penalty(critic.logit, real, fake, step.draws, hole)
-            losses[f"{name} gradient_penalty"] = self.penalty_weight * penalty
+            images = {side: view[name] for side, view in views.items()}
+            seen = critic.look({side: Items(image=image) for side, image in images.items()})
             shown = critic.network.shows(seen["real"].pooled)
-            classes = attribute_loss(shown, step.real.condition)
-            losses[f"{name} classes"] = at(self.class_weight, 1.0) * classes
+            losses[f"{name} classes"] = self.shown_weight * attribute_loss(shown, real.condition)
+            if is_asked:
+                logits = seen["real"].logits, seen["fake"].logits
+                losses[f"{name} adversarial"] = self.adversarial.discriminator(*logits)
+                penalty = self.penalty.penalty(
+                    critic.logit, images["real"], images["fake"], step.draws, holes[name]
+                )
+                losses[f"{name} gradient_penalty"] = self.penalty_weight * penalty
         return losses
 
     def generator_loss(self, step: Step) -> dict[str, Tensor]:
-        """Of what is drawn: reconstruction and context; of the whole: what both critics say."""
+        """Of what is drawn: reconstruction and context; of the whole: what both critics say.
+
+        As long as the critics are not asked, every hole is to be filled in as it was.
+        """
+        adversarial_weight = at(self.adversarial_weight, step.progress)
+        class_weight = at(self.class_weight, step.progress)
+        if not adversarial_weight and not class_weight:
+            step.inputs = step.inputs.but(target=step.real.condition)
+            return self._likeness(self.painted(step.inputs), step)
         image, mask, target = step.inputs.image, step.inputs.mask, step.inputs.target
         drawn = self.painted(step.inputs)
         losses = self._likeness(drawn, step)
         fake = composed(drawn[-1], image, mask)
-        if self.variation_weight:
-            losses["variation"] = self.variation_weight * seam_variation(fake, mask)
-        adversarial_weight = at(self.adversarial_weight, step.progress)
-        class_weight = at(self.class_weight, step.progress)
-        if not adversarial_weight and not class_weight:
-            return losses  # warming up: the critics are not asked
         changeable = self.task.holes.allowed(self.condition).to(target)[step.inputs.region]
         for name, view in self._seen_by_each(fake, mask).items():
             seen = self.critics[name].look({"fake": Items(image=view)})["fake"]
             shown = self.critics[name].network.shows(seen.pooled)
             classes = self.class_weights[name] * attribute_loss(shown, target, changeable)
-            adversarial = self.adversarial.generator(seen.logits)
-            losses[f"{name} adversarial"] = adversarial_weight * adversarial
             losses[f"{name} classes"] = class_weight * classes
+            if adversarial_weight:
+                adversarial = self.adversarial.generator(seen.logits)
+                losses[f"{name} adversarial"] = adversarial_weight * adversarial
         return losses
 
     def _likeness(self, drawn: list[Tensor], step: Step) -> dict[str, Tensor]:
-        """Likeness of every step's drawing to the image, in holes to be as they were and around."""
+        """Of each step: to the image, in holes to be as they were and around; and at seams."""
         image, mask = step.inputs.image, step.inputs.mask
         as_it_was = (step.inputs.target == step.real.condition).all(1)
         rebuilt = mask * as_it_was[:, None, None, None]
         weight = None if self.discount == 1 else spatial_discount(mask, self.discount)
         inside = sum(l1(each, image, rebuilt, weight) for each in drawn)
         around = sum(l1(each, image, 1 - mask) for each in drawn)
-        return {
+        losses = {
             "reconstruction": self.reconstruction_weight * inside,
             "context": self.context_weight * around,
         }
+        if self.variation_weight:
+            seam = seam_variation(composed(drawn[-1], image, mask), mask)
+            losses["variation"] = self.variation_weight * seam
+        return losses
 
     def painted(self, inputs: Items) -> list[Tensor]:
         """What the generator's steps draw (n, *shape), float32, in the hole and around it."""

@@ -89,10 +89,7 @@ class RegionHoles(Holes):
             )
         if self.regions is None:
             return condition.allowed
-        for name in self.regions:
-            if name not in condition.regions:
-                near = nearest(name, condition.regions) or ", ".join(condition.regions)
-                raise UserError(f"The data have no region {name} to cut out; did you mean {near}?")
+        _check_names(self.regions, condition.regions, "region")
         is_cut = [[name in self.regions] for name in condition.regions]
         return condition.allowed & torch.tensor(is_cut, device=condition.allowed.device)
 
@@ -123,35 +120,54 @@ class RegionHoles(Holes):
 
 
 class MaskHoles(Holes):
-    """The masks that come with the items as ``mask``, grown on all sides; they may change anything.
+    """Masks that come with the items, grown on all sides.
 
     Args:
+        field: of the items that holds them, 1 in the hole.
+        attributes: names of those that they show; None for all.
         grow: pixels.
     """
 
     numbers = 1
 
     @checked
-    def __init__(self, grow: Natural = 5) -> None:
-        self.grow = grow
+    def __init__(
+        self, field: str = "mask", attributes: Sequence[str] | None = None, grow: Natural = 5
+    ) -> None:
+        self.field, self.attributes, self.grow = field, attributes, grow
 
     def allowed(self, condition: Edits) -> Tensor:
-        """Everything."""
-        return torch.ones(1, condition.features, dtype=torch.bool)
+        """One region, which may change the attributes named.
+
+        Raises:
+            UserError: the data have none of such a name.
+        """
+        shown = condition.names if self.attributes is None else self.attributes
+        _check_names(shown, condition.names, "attribute")
+        return torch.tensor([[name in shown for name in condition.names]])
 
     def masks(self, items: Items, region: Tensor, noise: Tensor, *, jitter: bool) -> Tensor:
         """See `Holes.masks`."""
-        return dilated(items.mask.to(items.image), self.grow)
+        return dilated(items[self.field].to(items.image), self.grow)
 
     def largest_side(self, data: Any, condition: Edits) -> float:
-        """The longest side of any item's grown mask."""
-        if "mask" not in data.spec.fields:
+        """The longest side of any item's grown mask.
+
+        Raises:
+            UserError: the items have no such masks, or they are 1 outside the hole.
+        """
+        if self.field not in data.spec.fields:
             raise UserError(
-                f"Holes that are the items' masks need items with a mask, and those of"
-                f" {data.spec.name} have none: choose other gan.holes."
+                f"The items of {data.spec.name} have no mask {self.field}: choose other gan.holes."
             )
-        batches = (dilated(items.mask.float(), self.grow) for items in data.real_batches(256))
-        boxes = torch.cat([bounds(mask) for mask in batches])
+        masks = [items[self.field].float() for items in data.real_batches(256)]
+        share = torch.cat([mask.mean((1, 2, 3)) for mask in masks]).mean().item()
+        if share > 0.5:
+            raise UserError(
+                f"The masks {self.field} of {data.spec.name} cover {100 * share:.0f} % of the"
+                " images: they have to be 1 in the hole, so turn them over."
+            )
+        boxes = torch.cat([bounds(dilated(mask, self.grow)) for mask in masks])
         return float((boxes[:, 2:] - boxes[:, :2]).max())
 
 
@@ -184,6 +200,14 @@ class RandomHoles(Holes):
     def largest_side(self, data: Any, condition: Edits) -> float:
         """As they are drawn."""
         return round(self.sides[1] * max(data.spec.shape[1:]))
+
+
+def _check_names(names: Sequence[str], known: Sequence[str], kind: str) -> None:
+    for name in names:
+        if name not in known:
+            near = nearest(name, known)
+            cure = f"did you mean {near}?" if near else f"there are {', '.join(known)}."
+            raise UserError(f"gan.holes names the {kind} {name}, which the data lack; {cure}")
 
 
 def _pixels(size: tuple[int, int], device: torch.device) -> Tensor:

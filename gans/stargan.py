@@ -119,4 +119,5 @@ class StarGAN(Editing, GAN):
     ) -> dict[str, Tensor]:
         """Some images of the data, and a column for each attribute or class they are given."""
         rows = max(len(positions) // self.columns, 1)  # as many outputs as there are positions
-        return self.each_edit(self.inputs_at(positions[:rows], seed, data))
+        items = self.task.held_out_at(positions[:rows], data)
+        return self.each_edit(items.to(self.device))

@@ -278,9 +278,18 @@ def test_while_it_warms_up_the_generator_only_fills_in(data, condition):
         "reconstruction",
         "context",
     }
+    # Then everything is to be as it was.
+    step = step_of(game, data, iteration=2)
+    game.generator_loss(step)
+    assert torch.equal(step.inputs.target, step.real.attributes)
     later = game.generator_loss(step_of(game, data, iteration=3))
     assert {"global adversarial", "local classes"} <= set(later)
-    assert game.discriminator_loss(step_of(game, data))["local classes"] > 0  # critics learn
+    # The critics learn attributes meanwhile, and nothing of fakes.
+    assert set(game.discriminator_loss(step_of(game, data, iteration=2))) == {
+        "global classes",
+        "local classes",
+    }
+    assert len(game.discriminator_loss(step_of(game, data, iteration=3))) == 6
 
 
 # The game ---------------------------------------------------------------------------------------

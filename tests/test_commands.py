@@ -95,6 +95,8 @@ def test_sweep(words, tmp_path):
 #: What a run has to be trained with for a picture, where the default run does not do.
 NEEDED = {
     "what=classes": ["gan=cgan_pd", "network=lite"],
+    "what=attributes": ["experiment=edit_faces"],
+    "what=edit": ["experiment=edit_faces"],
     "what=target_classes": ["gan=funit", "network=funit_small"],
     "what=translate": ["gan=funit", "network=funit_small"],
 }
@@ -103,7 +105,7 @@ NEEDED = {
 @pytest.mark.parametrize("words", SAMPLE, ids=" ".join)
 def test_sample(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    put(tmp_path, {"me.jpg": picture(), "like_these/1.png": picture(1)})
+    put(tmp_path, {"face.png": picture(), "me.jpg": picture(), "like_these/1.png": picture(1)})
     gan = next((NEEDED[word] for word in words if word in NEEDED), [])
     train_here([*gan, *QUICK, f"output_dir={tmp_path}"])
     few = ["num_real=200", "num_fake=200", f"output_dir={tmp_path}"]

@@ -138,6 +138,8 @@ def test_a_region_changes_only_what_it_may_and_always_something_or_nothing(data,
     assert inputs.mask[torch.arange(300), 0, middle[:, 1], middle[:, 0]].all()
     always = in_training(LocalEdits(condition, RegionHoles(), reconstructed=0.0), data)
     assert (always.target != always.attributes).any(1).all()
+    signs = in_training(LocalEdits(condition, RegionHoles(["sign"]), reconstructed=0.0), data)
+    assert (signs.region == 1).all() and (signs.target != signs.attributes)[:, COLOURS].any(1).all()
     never = in_training(LocalEdits(condition, RegionHoles(), reconstructed=1.0), data)
     assert torch.equal(never.target, never.attributes)
 
@@ -180,7 +182,7 @@ def test_one_attribute_is_changed_on_request_where_it_can_be(data, condition):
 
 
 def test_other_holes_change_everything_or_nothing(data, condition):
-    everything = LocalEdits(condition, MaskHoles(1), 0.0)
+    everything = LocalEdits(condition, MaskHoles(grow=1), 0.0)
     assert is_consistent(in_training(everything, data).target)
     shown = everything.shown(range(100), 0, data)
     assert (shown.target != shown.attributes)[:, 4].any()

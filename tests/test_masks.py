@@ -52,14 +52,14 @@ def test_the_hole_of_a_region_is_in_its_own_box():
 
 def test_an_ellipse_touches_the_sides_of_its_box_and_has_its_area():
     items = Items(image=torch.zeros(1, 3, 200, 200), boxes=torch.tensor([[[20.0, 40, 180, 120]]]))
-    mask = masks(RegionHoles("ellipse"), items)
+    mask = masks(RegionHoles(shape="ellipse"), items)
     assert (bounds(mask) - torch.tensor([[20, 40, 180, 120]])).abs().max() <= 1
     assert mask.sum().item() == pytest.approx(torch.pi * 80 * 40, rel=0.01)
 
 
 def test_free_forms_lie_in_their_boxes_differ_and_depend_on_the_noise_alone():
     items = items_with(*[[[3, 2, 17, 14]]] * 8)
-    holes = RegionHoles("free_form")
+    holes = RegionHoles(shape="free_form")
     mask = masks(holes, items)
     inside = masks(RegionHoles(), items)
     assert not (mask > inside).any()
@@ -92,9 +92,15 @@ def test_random_rectangles_are_of_the_sizes_asked_for_and_inside():
 def test_masks_of_the_data_grow_by_whole_pixels():
     mask = torch.zeros(1, 1, *SIZE)
     mask[0, 0, 10, 0] = 1
-    grown = masks(MaskHoles(2), Items(image=torch.zeros(1, 3, *SIZE), mask=mask))
+    grown = masks(MaskHoles(grow=2), Items(image=torch.zeros(1, 3, *SIZE), mask=mask))
     assert torch.equal(bounds(grown), torch.tensor([[0, 8, 3, 13]])) and grown.sum() == 15
     assert torch.equal(dilated(mask, 0), mask)
+
+
+class TurnedOver(Lamps):
+    def items_at(self, indices):
+        items = super().items_at(indices)
+        return items.but(mask=1 - items.mask)
 
 
 def test_what_holes_are_taken_from_is_asked_for_and_how_large_they_get_is_known():
@@ -104,8 +110,22 @@ def test_what_holes_are_taken_from_is_asked_for_and_how_large_they_get_is_known(
     mask = data.items_at(torch.arange(40)).mask
     edges = bounds(dilated(mask, 1))
     largest = (edges[:, 2:] - edges[:, :2]).max().item()
-    assert MaskHoles(1).largest_side(data, condition) == largest
+    assert MaskHoles(grow=1).largest_side(data, condition) == largest
     assert RandomHoles().largest_side(data, condition) == SHAPE[1] / 2
+    for holes, sentence in (
+        (RegionHoles(["lmap"]), "the region lmap, which the data lack; did you mean lamp"),
+        (MaskHoles(attributes=["brigth"]), "the attribute brigth, .* did you mean bright"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            holes.allowed(condition)
+    assert MaskHoles(attributes=["red"]).allowed(condition).tolist() == [
+        [False, True, False, False, False]
+    ]
+    assert RegionHoles(["sign"]).allowed(condition).any(1).tolist() == [False, True]
+    with pytest.raises(UserError, match="have no mask hair"):
+        MaskHoles("hair").largest_side(data, condition)
+    with pytest.raises(UserError, match=r"cover 8\d % of the images"):
+        MaskHoles().largest_side(TurnedOver(40, 0), condition)
     with pytest.raises(UserError, match="say where regions are"):
         RegionHoles().allowed(Edits(2, 4, names=("a", "b")))
 

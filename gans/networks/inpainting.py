@@ -14,20 +14,21 @@ from torch import Tensor, nn
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.translator import Translator, planes
 from saddlepoint.gans.networks.upsampling import Upsampling
-from saddlepoint.schema import Size, checked
+from saddlepoint.schema import Natural, Size, checked
 
 
 class InpaintingGenerator(nn.Module):
     """Sees an image outside its hole, the mask of the hole and a target; what it gives is whole.
 
     Args:
-        shape: (c, h, w) of the images, h and w multiples of 4.
+        shape: (c, h, w) of the images, h and w multiples of 2^halvings.
         condition: what the hole shall show.
         width: channels of the first layer.
+        halvings: of the size, each of which doubles the channels.
         dilations: of each residual block.
         variant: "single", or "coarse_to_fine": a second network of the same form sees the hole as
             the first has filled it.
-        upsampling: of both up-convolutions.
+        upsampling: of the up-convolutions.
         target_planes: where the target stands beside the image: in the "hole", or in the whole
             "image", where instance norm takes it out of all but the image's border.
         fill: what stands in the hole, in [-1, 1].
@@ -40,6 +41,7 @@ class InpaintingGenerator(nn.Module):
         shape: Sequence[int],
         condition: Condition,
         width: Size = 64,
+        halvings: Natural = 2,
         dilations: Sequence[Size] = (1, 2, 4, 8, 2, 1),
         variant: Literal["single", "coarse_to_fine"] = "single",
         upsampling: Upsampling = "nearest",
@@ -55,6 +57,7 @@ class InpaintingGenerator(nn.Module):
                 shape[0] + 1 + condition.features,
                 shape[0],
                 width=width,
+                halvings=halvings,
                 dilations=dilations,
                 upsampling=upsampling,
             )

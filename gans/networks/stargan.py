@@ -22,11 +22,12 @@ class StarGANGenerator(nn.Module):
     """A `Translator` of an image and, as constant planes beside it, what it shall become.
 
     Args:
-        shape: (c, h, w) of the images, h and w multiples of 4.
+        shape: (c, h, w) of the images, h and w multiples of 2^halvings.
         condition: what images are turned into.
         width: channels of the first layer.
+        halvings: of the size, each of which doubles the channels.
         blocks: residual blocks.
-        upsampling: of both up-convolutions; "transposed" as published.
+        upsampling: of the up-convolutions; "transposed" as published.
         last_upsampling: of the last one alone, with a 5 x 5 kernel (K. Chandrasegaran et al., "A
             Closer Look at Fourier Spectrum Discrepancies", CVPR 2021, arXiv 2103.17195).
     """
@@ -38,6 +39,7 @@ class StarGANGenerator(nn.Module):
         shape: Sequence[int],
         condition: Condition,
         width: Size = 64,
+        halvings: Natural = 2,
         blocks: Natural = 6,
         upsampling: Upsampling = "transposed",
         last_upsampling: Upsampling | None = None,
@@ -49,6 +51,7 @@ class StarGANGenerator(nn.Module):
             shape[0] + condition.features,
             shape[0],
             width=width,
+            halvings=halvings,
             dilations=(1,) * blocks,
             upsampling=upsampling,
             last_upsampling=last_upsampling,

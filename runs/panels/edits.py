@@ -11,6 +11,7 @@ from torch import Tensor
 from saddlepoint.datamodules.own_picture import read_pictures
 from saddlepoint.errors import UserError
 from saddlepoint.gans.editing import Editing
+from saddlepoint.gans.edits import LocalEdits
 from saddlepoint.gans.masks import MaskHoles, rectangles
 from saddlepoint.items import Items
 from saddlepoint.runs.panels.panel import Panel, Subject
@@ -25,7 +26,8 @@ def attributes(subject: Subject) -> Panel:
         UserError: the run does not edit images, or its data are missing or others.
     """
     game = _editing(subject)
-    return Panel(picture_of(game.each_edit(subject.inputs(subject.config.rows))))
+    items = game.task.held_out_at(range(subject.config.rows), subject.data)
+    return Panel(picture_of(game.each_edit(items.to(subject.device))))
 
 
 def edit(subject: Subject) -> Panel:
@@ -41,8 +43,6 @@ def edit(subject: Subject) -> Panel:
     choice = _number(config.attribute, game.condition.names)
     images = read_pictures(config.image, game.generator.shape).to(subject.device)
     items, notes = _items(game, images, choice, config)
-    if isinstance(getattr(game.task, "holes", None), MaskHoles) and config.box is None:
-        raise UserError("This run's holes come with its data: say where yours is with box=[...].")
     inputs = game.task.edit(items, choice)
     if torch.equal(inputs.target, game.condition.of(items)):
         raise UserError(
@@ -96,9 +96,15 @@ def _items(
 
 
 def _places(game: Editing, images: Tensor, box: Sequence[float] | None) -> dict[str, Tensor]:
-    """Boxes and masks of the pictures, for games that fill holes: the data's, or the user's."""
-    boxes = getattr(game.condition, "boxes", images.new_zeros(0, 4))
+    """What the holes of the pictures are taken from: the data's mean boxes, or the user's."""
+    if not isinstance(game.task, LocalEdits):
+        if box is not None:
+            raise UserError("This run changes pictures all over: leave box= out, or use ati_gan.")
+        return {}
+    boxes, holes = game.condition.boxes, game.task.holes
     if box is None:
+        if isinstance(holes, MaskHoles):
+            raise UserError("This run's holes come with its data: say where yours is by box=[...].")
         return {"boxes": boxes.expand(len(images), -1, -1)}
     left, top, right, bottom = box
     height, width = images.shape[2:]
@@ -107,8 +113,11 @@ def _places(game: Editing, images: Tensor, box: Sequence[float] | None) -> dict[
             f"box={list(box)} is no hole in an image of {width} x {height} px: give its left, top,"
             " right and bottom edge."
         )
-    boxes = images.new_tensor([box]).expand(max(len(boxes), 1), -1).expand(len(images), -1, -1)
-    return {"boxes": boxes, "mask": rectangles(boxes[:, 0], (height, width)).float()}
+    own = images.new_tensor([box]).expand(len(images), -1)
+    places = {"boxes": own[:, None].expand(-1, len(boxes), -1)}
+    if isinstance(holes, MaskHoles):
+        places[holes.field] = rectangles(own, (height, width)).float()
+    return places
 
 
 def _plain(image: Tensor) -> Image.Image:
