@@ -84,7 +84,7 @@ def test_the_number_of_examples_and_where_they_come_from_are_in_the_protocol(dat
         split = ClassSplit(Avatars(num_workers=0), targets=targets)
         fakes = GeneratorFakes(LastExample(shots), split)
         evaluator = Evaluator(
-            extractor=Judge(), scores=accuracy, num_real=None, num_fake=8, seeds=[0]
+            extractor=Judge(), scores=accuracy, num_real=None, num_fake=64, seeds=[0]
         )
         marks.add(evaluator.prepare(split, fakes=fakes).score(fakes).protocol.fingerprint)
     assert len(marks) == 3
