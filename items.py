@@ -13,8 +13,9 @@ class Items(dict[str, Tensor]):
 
     The names in use: ``image`` (n, *shape), of toys the point itself; ``label`` (n,) int64, the
     class; ``attributes`` (n, A); ``index`` (n,) int64, the position in the data set; ``points``
-    (n, P, 2), landmarks; ``mask`` (n, 1, h, w); ``vector`` (n, d). What a generator is fed, and
-    what a critic looks at, adds ``latents`` (n, d), ``condition`` and ``target``.
+    (n, P, 2), landmarks; ``boxes`` (n, R, 4), regions; ``mask`` (n, 1, h, w); ``vector`` (n, d);
+    ``edits`` (n, A, *shape), the true image for each attribute changed. What a generator is fed,
+    and what a critic looks at, adds ``latents`` (n, d), ``condition`` and ``target``.
     """
 
     def __getattr__(self, name: str) -> Tensor:

@@ -66,6 +66,11 @@ class Draws:
         numbers = torch.randint(high, size, generator=self.generator, device=self.device)
         return self._mine(numbers, n)
 
+    def permutation(self, n: int) -> Tensor:
+        """This rank's part (n,) of a permutation of the items of all ranks, int64."""
+        size = n * self.world_size
+        return self._mine(torch.randperm(size, generator=self.generator, device=self.device), n)
+
     @property
     def device(self) -> torch.device:
         """Where the numbers live."""

@@ -1,18 +1,15 @@
 """Drawn faces: the data set that comes with the project, so that a first run needs nothing else."""
 
-import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from saddlepoint.datamodules import fields
 from saddlepoint.datamodules.base import DataModule
+from saddlepoint.datamodules.sheet import embedded, read_sheet
 from saddlepoint.datamodules.source import Source
-from saddlepoint.errors import UserError
 
 SHEET = Path(__file__).parent / "assets" / "avatars.npz"
 FACES = 6144
@@ -49,19 +46,11 @@ def load_avatars() -> Source:
     Raises:
         UserError: the file is missing or damaged.
     """
-    try:
-        with np.load(SHEET, allow_pickle=False) as archive:
-            sheet = np.asarray(Image.open(io.BytesIO(archive["sheet"].tobytes())).convert("RGB"))
-            labels, attributes = archive["labels"], archive["attributes"]
-        tiles = torch.from_numpy(sheet.copy()).unflatten(0, (-1, RESOLUTION))
-        tiles = tiles.unflatten(2, (PER_ROW, RESOLUTION)).permute(0, 2, 4, 1, 3)
-        images = tiles.reshape(FACES, 3, RESOLUTION, RESOLUTION).contiguous()
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"The embedded faces ({SHEET}) are missing or damaged: install Saddlepoint again."
-        ) from error
+    with embedded(SHEET) as content:
+        images = read_sheet(content["sheet"], RESOLUTION)
+        labels, attributes = content["labels"], torch.from_numpy(content["attributes"])
     return Source(
         image=fields.Image(images),
         label=fields.Label(torch.from_numpy(labels.astype(np.int64)), CLASSES),
-        attributes=fields.Attributes(torch.from_numpy(attributes.copy()), ATTRIBUTES),
+        attributes=fields.Attributes(attributes, ATTRIBUTES),
     )

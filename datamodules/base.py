@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.datamodules.cache import decoded
-from saddlepoint.datamodules.order import Plan
+from saddlepoint.datamodules.order import Order, Plan
 from saddlepoint.datamodules.resident_blocks import ResidentBlocks
 from saddlepoint.datamodules.source import Source
 from saddlepoint.datamodules.spec import DataSpec
@@ -53,6 +53,7 @@ class DataModule(pl.LightningDataModule, ABC):
         mode_std: standard deviation of each mode.
         curve: points (K, d) along the curve that the data lie around, with equal shares of the data
             between them; of points around a known one.
+        only_held_out: fields that only the items held out have, such as the truth of their edits.
     """
 
     protocol: str | None = "fid10k"
@@ -60,6 +61,7 @@ class DataModule(pl.LightningDataModule, ABC):
     mode_centres: Tensor | None = None
     mode_std: float | None = None
     curve: Tensor | None = None
+    only_held_out: tuple[str, ...] = ()
 
     @checked
     def __init__(
@@ -114,15 +116,24 @@ class DataModule(pl.LightningDataModule, ABC):
 
     @cached_property
     def held_out(self) -> Split | None:
-        """Items that no run trains on, with no fields but those of training; None without any."""
+        """Items that no run trains on; None without any.
+
+        They have no fields but those of training, and those that are ``only_held_out``.
+        """
         if self._parts[1] is not None:
             return self._split("held_out", self._parts[1])
         found = self.load_held_out()
         if found is None:
             return None
         name, source = found
-        unknown = {field: None for field in source if field not in self.source}
+        known = {*self.source, *self.only_held_out}
+        unknown = {field: None for field in source if field not in known}
         return self._split(name, self._in_memory_if_small(source.replaced(**unknown)))
+
+    @property
+    def whole(self) -> "DataModule":
+        """The set with all of its classes, where this is a part of it."""
+        return self
 
     @property
     def spec(self) -> DataSpec:
@@ -208,12 +219,17 @@ class DataModule(pl.LightningDataModule, ABC):
         Raises:
             UserError: the batch does not divide among the devices.
         """
-        plan = self._plan_of_this_process()
+        plan, device = self._plan_of_this_process(), self._device
         if self.is_resident:
-            self._blocks = ResidentBlocks(self.played, plan, self._device)
+            self._blocks = ResidentBlocks(self.played, self.order(plan, device), device)
         else:
-            self._blocks = StreamedBlocks(self.played, plan, self.num_workers, self._device)
+            order = self.order(plan, torch.device("cpu"))
+            self._blocks = StreamedBlocks(self.played, order, self.num_workers, device)
         return self._blocks
+
+    def order(self, plan: Plan, device: torch.device) -> Order:
+        """The order in which a run sees the items, for a device that gathers them."""
+        return Order(plan, self.source.count, device)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Finish a block on the device: gather (if resident), mirror, scale."""

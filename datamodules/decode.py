@@ -16,7 +16,11 @@ COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 #: Pixels of one image before crop and resize; more are refused before any is decoded.
 MOST_PIXELS = 2**26
-FILTERS = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Decoder:
         crop: side in pixels of the square cut from the centre first, filled up with black where
             the image is smaller (as torchvision's CenterCrop does); None cuts the largest square
             if there is a resolution, nothing otherwise.
-        filter: "bilinear" (the published settings) or "lanczos"; both antialias.
+        filter: "bilinear" (the published settings) or "lanczos", which both antialias; "nearest"
+            for masks.
     """
 
     resolution: int | None = None

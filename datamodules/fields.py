@@ -6,7 +6,7 @@ A new kind is a class here or anywhere else, and nothing besides.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -173,8 +173,53 @@ class Points(Field):
         return other
 
 
+class Boxes(Field):
+    """Regions (R, 4): left, top, right and bottom edge in pixels, float32; ``names`` has R.
+
+    A pixel in column k reaches from k to k + 1. Boxes may reach out of the image.
+
+    Args:
+        values: (N, R, 4) float32, with left < right and top < bottom.
+        width: of the image, in pixels.
+        regions: by name, in their order, with the names of the attributes that they show.
+    """
+
+    def __init__(
+        self, values: Tensor, width: int, regions: Mapping[str, Sequence[str]] | Sequence[str]
+    ) -> None:
+        super().__init__(values, tuple(regions))
+        self.width = width
+        shown = regions if isinstance(regions, Mapping) else dict.fromkeys(regions, ())
+        self.regions = {name: tuple(attributes) for name, attributes in shown.items()}
+
+    def mirrored(self, stored: Tensor) -> Tensor:
+        """Edges counted from the right; left and right exchanged."""
+        left, top, right, bottom = stored.unbind(-1)
+        return torch.stack((self.width - right, top, self.width - left, bottom), dim=-1)
+
+    def framed(self, window: Window) -> Self:
+        """Where the boxes lie in what is shown."""
+        corners = self.values.unflatten(-1, (2, 2))
+        # Windows place centres of pixels, which lie half a pixel from their edges.
+        other = self._with((window.place(corners - 0.5) + 0.5).flatten(-2))
+        other.width = window.size[0]
+        return other
+
+
 class Attributes(Field):
-    """Binary attributes (A,), stored as uint8 of 0 and 1, served as float32; ``names`` has A."""
+    """Binary attributes (A,), stored as uint8 of 0 and 1, served as float32.
+
+    Args:
+        values: (N, A) uint8.
+        names: of the A attributes.
+        exclusive: groups of names of which an item has one at most.
+    """
+
+    def __init__(
+        self, values: Tensor, names: Sequence[str], exclusive: Sequence[Sequence[str]] = ()
+    ) -> None:
+        super().__init__(values, names)
+        self.exclusive = tuple(map(tuple, exclusive))
 
     def served(self, stored: Tensor) -> Tensor:
         """Float32 of 0 and 1."""

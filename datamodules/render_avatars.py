@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import resvg_py
+import torch
 from dicebear import Avatar, Style
 from PIL import Image
 from rich.progress import track
 
 from saddlepoint.datamodules.avatars import ATTRIBUTES, CLASSES, FACES, PER_ROW, RESOLUTION, SHEET
+from saddlepoint.datamodules.sheet import write_sheet
 
 #: One hair colour a class; skin and the rest are drawn from the seed.
 HAIR_COLOURS = dict(
@@ -69,18 +71,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=SHEET)
     output = parser.parse_args().output
     style = Style(json.loads(files("dicebear_styles").joinpath("pixel-art.json").read_text("utf8")))
-    sheet = Image.new("RGB", (PER_ROW * RESOLUTION, FACES // PER_ROW * RESOLUTION))
-    rows = []
+    images, rows = [], []
     for index in track(range(FACES), "drawing"):
         image, label, attributes = draw(style, index)
-        row, column = divmod(index, PER_ROW)
-        sheet.paste(image, (column * RESOLUTION, row * RESOLUTION))
+        images.append(torch.from_numpy(np.array(image)).permute(2, 0, 1))
         rows.append([label, *attributes])
-    picture = io.BytesIO()
-    sheet.save(picture, format="WEBP", lossless=True, quality=100, method=6)
     np.savez(
         output,
-        sheet=np.frombuffer(picture.getvalue(), np.uint8),
+        sheet=write_sheet(torch.stack(images), PER_ROW),
         labels=np.array([row[0] for row in rows], np.uint8),
         attributes=np.array([row[1:] for row in rows], np.uint8),
     )

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from saddlepoint.errors import UserError
+from saddlepoint.evaluation.edits import read_for
 from saddlepoint.evaluation.fakes import BATCH_OF_STATISTICS, Fakes, Generated, GivenFakes
 from saddlepoint.evaluation.image_pass import ImagePass, Progress
 from saddlepoint.evaluation.interruption import Stopped, never, until
@@ -54,6 +55,8 @@ class Evaluator:
         download: whether weights may be downloaded where none are found.
         cache_dir: where what is known of real images is kept between runs; None keeps nothing.
         note: what a user should know about the choice of this protocol, in one line.
+        baselines: of `evaluation.baselines`, to be scored beside a game that edits, once it is
+            trained; move no score.
     """
 
     @checked
@@ -75,6 +78,7 @@ class Evaluator:
         download: bool = True,
         cache_dir: str | Path | None = None,
         note: str | None = None,
+        baselines: Sequence[Literal["identity", "nearest", "colours", "truth"]] = (),
     ) -> None:
         if not seeds or not scores:
             raise UserError("A protocol needs at least one score and one seed: name them.")
@@ -94,14 +98,15 @@ class Evaluator:
         self.sets = [m for m in metrics.values() if isinstance(m, SetMetric)]
         self.pairs = [m for m in metrics.values() if isinstance(m, PairMetric)]
         given: dict[str | None, Extractor | str | None] = {None: extractor, **(extractors or {})}
+        looking = [*self.sets, *(metric for metric in self.pairs if metric.looks)]
         self.extractors = {
             key: _extractor(given.get(key), weights if key is None else None, download, metric)
-            for key, metric in {metric.extractor: metric for metric in self.sets}.items()
+            for key, metric in {metric.extractor: metric for metric in looking}.items()
         }
         self.num_real, self.num_fake, self.seeds = num_real, num_fake, tuple(seeds)
         self.stretch, self.jpeg = stretch, jpeg
         self.batch_norm = "eval" if batch_norm == "eval" else f"batch of {BATCH_OF_STATISTICS}"
-        self.batch_size, self.note = batch_size, note
+        self.batch_size, self.note, self.baselines = batch_size, note, tuple(baselines)
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
 
     @classmethod
@@ -124,15 +129,21 @@ class Evaluator:
         return self.extractors.get(None)
 
     def _refuse_namesakes(self) -> None:
-        """Refuse two scores of one name; those of sets carry their extractor's."""
-        names = [value for metric in self.pairs for value in metric.directions]
-        for metric in self.sets:
-            names += map(self.extractors[metric.extractor].score_name, metric.directions)
+        """Refuse two scores of one name."""
+        names: list[str] = []
+        for metric in self.metrics.values():
+            names += map(self._naming(metric), metric.directions)
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise UserError(
                 f"Two scores of the protocol would both be called {twice[0]}: leave one out."
             )
+
+    def _naming(self, metric: Metric) -> Callable[[str], str]:
+        """What puts the extractor's name to that of a value, where features come from one."""
+        if isinstance(metric, SetMetric) or metric.looks:
+            return self.extractors[metric.extractor].score_name
+        return str
 
     # Before training --------------------------------------------------------------------------
 
@@ -243,15 +254,21 @@ class Evaluator:
         self.check(data, fakes)
         device = torch.device(device)
         self.shape = tuple(data.spec.shape)
+        progress = progress or lines_where_nobody_watches(rank_and_count()[0])
         for extractor in self.extractors.values():
+            extractor.suit(data, progress)
             extractor.load(device)
         self.protocol = self._protocol(data.spec, *self._numbers(data, fakes))
-        progress = progress or lines_where_nobody_watches(rank_and_count()[0])
+        for metric in self.pairs:
+            if metric.looks:
+                metric.network = self.extractors[metric.extractor]
         self.images = ImagePass(self.extractors, self.jpeg, device, progress, stopped)
         self.real = self.images.collectors(self.sets, "of_reals", self.protocol.num_real)
         with torch.no_grad():
             real = RealSide(data, self.protocol, self.cache_dir, self.batch_size)
             real.fill(self.real, self.images)
+            for metric in self.pairs:
+                metric.prepare(data, device)
         return self
 
     def _protocol(self, spec: Any, num_real: int, num_fake: int) -> Protocol:
@@ -283,8 +300,9 @@ class Evaluator:
         """What scores of these images mean."""
         inputs, source = {}, fakes.source
         if source is not None:
-            read = {field for metric in self.pairs for field in metric.needs}
+            read = read_for({field for metric in self.pairs for field in metric.needs})
             inputs = {"dataset": source.name, "digest": source.digest, **annotations(source, read)}
+            inputs |= {} if fakes.shots is None else {"shots": str(fakes.shots)}
         return replace(self.protocol, generator=fakes.kind, inputs=inputs)
 
     # Scores -----------------------------------------------------------------------------------
@@ -330,11 +348,10 @@ class Evaluator:
         found = Evaluation()
         for metric in self.metrics.values():
             if metric in pairs:
-                found.add(metric, pairs[metric].compute())
+                values = pairs[metric].compute()
             else:
-                key = metric.extractor
-                values = metric.compute(self.real[key], collectors[key])
-                found.add(metric, values, self.extractors[key].score_name)
+                values = metric.compute(self.real[metric.extractor], collectors[metric.extractor])
+            found.add(metric, values, self._naming(metric))
         return found
 
     def _checked(self, batches: Iterator[Generated]) -> Iterator[Generated]:
@@ -391,7 +408,7 @@ class NoScores:
 
 
 def _extractor(
-    given: Extractor | str | None, weights: str | None, download: bool, metric: SetMetric
+    given: Extractor | str | None, weights: str | None, download: bool, metric: Metric
 ) -> Extractor:
     """The extractor that a metric asks for.
 

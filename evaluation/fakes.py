@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
+from saddlepoint.evaluation.edits import told
 from saddlepoint.items import Items
 from saddlepoint.randomness import keyed_generator
 
@@ -68,6 +69,9 @@ class GeneratorFakes:
         game: has ``inputs_at(positions, seed, data)``, ``sample(inputs)``, ``sampled()``,
             ``condition``, ``needs_data`` and ``is_averaged``.
         data: data module that the game takes its inputs from, where it is fed with images.
+
+    Attributes:
+        shots: examples that it is given of what it shall draw; None for games that take none.
     """
 
     count = None
@@ -75,6 +79,7 @@ class GeneratorFakes:
     def __init__(self, game: Any, data: Any = None) -> None:
         self.game, self.data = game, data
         self.kind = "ema" if game.is_averaged else "raw"
+        self.shots = getattr(getattr(game, "task", None), "shots", None)
 
     @property
     def source(self) -> Any:
@@ -83,8 +88,8 @@ class GeneratorFakes:
 
     @cached_property
     def fields(self) -> frozenset[str]:
-        """Names of the fields of the game's inputs."""
-        return frozenset(self.game.inputs_at(range(1), data=self.data))
+        """Names of the fields of the game's inputs, and of what is known of edits."""
+        return frozenset(self.inputs_at(range(1)))
 
     def batches(
         self, positions: range, batch_size: int, seed: int, batch_norm: str = "eval"
@@ -96,11 +101,16 @@ class GeneratorFakes:
         for start in range(positions.start, positions.stop, size):
             wanted = min(size, positions.stop - start)
             drawn = range(start, start + (size if own else wanted))
-            inputs = self.game.inputs_at(drawn, seed, self.data)
+            inputs = self.inputs_at(drawn, seed)
             with batch_statistics(self.game.sampled()) if own else contextlib.nullcontext():
                 images = self.game.sample(inputs)
             part = slice(wanted)
             yield Generated(images[part], self._classes(inputs, images)[part], inputs.part(part))
+
+    def inputs_at(self, positions: range, seed: int = 0) -> Items:
+        """What the game is fed at some positions, and what is known of edits."""
+        inputs = self.game.inputs_at(positions, seed, self.data)
+        return told(inputs, self.source) if self.source is not None else inputs
 
     def _classes(self, inputs: Items, images: Tensor) -> Tensor:
         condition = self.game.condition

@@ -14,7 +14,16 @@ from saddlepoint.evaluation.metrics.pairs import PairMetric
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 #: Settings of a protocol that move no score.
-HARMLESS = ("_target_", "name", "batch_size", "weights", "download", "cache_dir", "note")
+HARMLESS = (
+    "_target_",
+    "name",
+    "batch_size",
+    "weights",
+    "download",
+    "cache_dir",
+    "note",
+    "baselines",
+)
 
 
 def settings_of(group: str, name: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class Scores:
         protocol: what they mean.
         directions: {name: "smaller" or "larger"}, whichever is better; spreads have none.
         ranking: names of those that runs are ranked by.
+        baselines: the same of trivial ways to do it, by their names, see `evaluation.baselines`.
     """
 
     means: dict[str, float]
@@ -25,6 +26,7 @@ class Scores:
     protocol: Protocol | None = None
     directions: dict[str, str] = field(default_factory=dict)
     ranking: tuple[str, ...] = ()
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass

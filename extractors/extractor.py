@@ -3,14 +3,17 @@
 import contextlib
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from saddlepoint.datamodules.pixels import to_uint8
 from saddlepoint.errors import UserError
+
+#: Told what is going on: a description, how much is done, and how much there is to do.
+Progress = Callable[[str, int, int], None]
 
 
 class Extracted(NamedTuple):
@@ -36,6 +39,9 @@ class Extractor(nn.Module, ABC):
         quantisation: what float images become before they enter.
         weights_hash: identifies the weights, once they are loaded; "" if there are none.
         has_logits: whether class probabilities are available, once the weights are loaded.
+        classes: names of the classes that it tells, where they are those of some data.
+        attributes: names of the attributes that it tells; then it has ``outputs(images)``, see
+            `extractors.trained_classifier.TrainedClassifier`.
         seconds_on_cpu: for an image, where that is too long for anyone who has not asked for it.
     """
 
@@ -44,6 +50,8 @@ class Extractor(nn.Module, ABC):
     quantisation: str = "round(255 * clamp((x + 1) / 2, 0, 1))"
     weights_hash: str = ""
     has_logits: bool = False
+    classes: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     seconds_on_cpu: float | None = None
 
     def score_name(self, name: str) -> str:
@@ -56,6 +64,14 @@ class Extractor(nn.Module, ABC):
     def gives_logits(self) -> bool:
         """Whether class probabilities will be available; known after `check`, before `load`."""
         return self.has_logits
+
+    def suit(self, data: Any, progress: Progress | None = None) -> None:  # noqa: B027 - few need it
+        """Become fit for these data, before `load`: one that is trained on them is trained here.
+
+        Args:
+            data: a data module, see `datamodules.base.DataModule`.
+            progress: told how far that has come.
+        """
 
     def check(self) -> None:
         """Find out whether the weights are there, in less time than loading them takes.

@@ -13,6 +13,7 @@ INCEPTION = "inception-v3-compat"
 #: Those that come with the project and need no file.
 OWN = {extractor.name: extractor for extractor in (RawValues, AvatarClassifier)}
 TRAINED = "classifier"  # with its file as weights
+SUITED = "data-classifier"  # trained when it is needed, with the folder of such files as weights
 TRAINED_SUFFIX = ".pt"
 
 
@@ -21,7 +22,8 @@ def extractor_named(name: str, weights: str | None = None, download: bool = True
 
     Args:
         name: one of `names`, or the file of a classifier that ``train_extractor.py`` wrote.
-        weights: file with its weights, where it takes one; None looks for them.
+        weights: file with its weights, where it takes one; None looks for them. Of data-classifier
+            the folder where such files are kept.
         download: whether weights may be downloaded where none are found.
 
     Raises:
@@ -38,6 +40,10 @@ def extractor_named(name: str, weights: str | None = None, download: bool = True
                 " datamodule=..., and set weights= to it."
             )
         return _trained(weights)
+    if name == SUITED:
+        from saddlepoint.extractors.data_classifier import DataClassifier
+
+        return DataClassifier(weights or SUITED)
     if name in OWN or name.endswith(TRAINED_SUFFIX):
         if weights is not None:
             raise UserError(f"The extractor {name} takes no weights: leave weights={weights} out.")
@@ -77,7 +83,7 @@ def names() -> list[str]:
     """Every name that `extractor_named` takes."""
     from saddlepoint.extractors import fidelity
 
-    return [INCEPTION, *OWN, TRAINED, *fidelity.names()]
+    return [INCEPTION, *OWN, TRAINED, SUITED, *fidelity.names()]
 
 
 def _trained(path: str) -> Extractor:

@@ -16,7 +16,7 @@ from saddlepoint.atomic import whole_file
 from saddlepoint.datamodules.pixels import to_float
 from saddlepoint.errors import UserError
 from saddlepoint.extractors.extractor import Extracted, Extractor, full_precision, hash_of_weights
-from saddlepoint.extractors.small_resnet import SmallResNet, StackedChannels
+from saddlepoint.extractors.small_resnet import Outputs, SmallResNet, StackedChannels
 
 FORMAT = "saddlepoint classifier"
 VERSION = 1
@@ -116,6 +116,16 @@ class TrainedClassifier(Extractor):
         """``classifier-`` and the data it was trained on."""
         return f"classifier-{self.content['data']['name']}"
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that it tells."""
+        return tuple(self.content["data"]["classes"])
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes that it tells."""
+        return tuple(self.content["data"]["attributes"])
+
     def gives_logits(self) -> bool:
         """Whether the data it was trained on have classes."""
         return bool(self.content["architecture"]["num_classes"])
@@ -151,6 +161,15 @@ class TrainedClassifier(Extractor):
         Raises:
             UserError: images of another shape than those it was trained on.
         """
+        seen = self.outputs(images)
+        return Extracted(seen.features, seen.classes)
+
+    def outputs(self, images: Tensor) -> Outputs:
+        """All that it tells of images (N, C, H, W) uint8.
+
+        Raises:
+            UserError: images of another shape than those it was trained on.
+        """
         shape = tuple(self.content["architecture"]["shape"])
         if tuple(images.shape[1:]) != shape:
             raise UserError(
@@ -158,5 +177,4 @@ class TrainedClassifier(Extractor):
                 " train one on these data with python train_extractor.py."
             )
         with full_precision(images.device):
-            seen = self.network(to_float(images))
-        return Extracted(seen.features, seen.classes)
+            return self.network(to_float(images))

@@ -1,10 +1,14 @@
 """GAN methods as LightningModules that share one training loop."""
 
 from saddlepoint.gans.aae import AAE
+from saddlepoint.gans.ati_gan import ATIGAN
 from saddlepoint.gans.cgan_pd import CGANPD
 from saddlepoint.gans.dag_gan import DAGGAN
 from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
 from saddlepoint.gans.dist_gan import DistGAN
+from saddlepoint.gans.few_shot_hair import FewShotHair
+from saddlepoint.gans.few_shot_hair_reptile import FewShotHairReptile
+from saddlepoint.gans.funit import FUNIT
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN
 from saddlepoint.gans.gn_gan import GNGAN
@@ -19,13 +23,16 @@ from saddlepoint.gans.sngan import SNGAN
 from saddlepoint.gans.ss_adv_dist_gan import SSAdvDistGAN
 from saddlepoint.gans.ss_adv_gan import SSAdvGAN
 from saddlepoint.gans.ssgan import SSGAN
+from saddlepoint.gans.stargan import StarGAN
 from saddlepoint.gans.wgan_gp import WGANGP
 
 __all__ = [
     "AAE",
+    "ATIGAN",
     "CGANPD",
     "DAGGAN",
     "DCGAN",
+    "FUNIT",
     "GAN",
     "GNGAN",
     "LSGAN",
@@ -35,6 +42,8 @@ __all__ = [
     "SSGAN",
     "WGANGP",
     "DistGAN",
+    "FewShotHair",
+    "FewShotHairReptile",
     "Game",
     "GradNormGAN",
     "InfoMaxGAN",
@@ -44,4 +53,5 @@ __all__ = [
     "ResNetDCGAN",
     "SSAdvDistGAN",
     "SSAdvGAN",
+    "StarGAN",
 ]

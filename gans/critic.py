@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -19,6 +20,8 @@ class Critic:
             spectral norms then make one power iteration where passes of their own (False, the
             published behaviour) make one per view. A discriminator with batch norm always gets
             separate passes.
+        patches: what `logit` makes of a map of logits: their mean, whatever its size, or as in some
+            published code their sum.
     """
 
     def __init__(
@@ -27,8 +30,9 @@ class Critic:
         autocast: Callable[[], AbstractContextManager],
         *,
         joint_views: bool = True,
+        patches: Literal["mean", "sum"] = "mean",
     ) -> None:
-        self.network, self.autocast = network, autocast
+        self.network, self.autocast, self.patches = network, autocast, patches
         self.joint_views = joint_views and not network.mixes_samples
 
     def look(self, views: Mapping[str, Items]) -> dict[str, Features]:
@@ -50,12 +54,15 @@ class Critic:
     ) -> Tensor:
         """Logits (n, 1) from a pass in float32 throughout, for penalties on input gradients.
 
-        The output layer is the discriminator's own, or ``head``. Of a map of logits it is the mean.
+        The output layer is the discriminator's own, or ``head``.
         """
         _, pooled = self.network.features(images)
         asked = condition if self.network.is_conditional else None
         logits = self.network.logits(pooled, asked, head)
-        return logits if logits.ndim == 2 else logits.flatten(1).mean(1, keepdim=True)
+        if logits.ndim == 2:
+            return logits
+        each = logits.flatten(1)
+        return (each.mean if self.patches == "mean" else each.sum)(1, keepdim=True)
 
     def _judge(self, view: Items) -> Features:
         asked = view.get("condition") if self.network.is_conditional else None

@@ -47,3 +47,12 @@ def average_gradients(parameters: list[nn.Parameter]) -> None:
     flat /= torch.distributed.get_world_size()
     for gradient, mean in zip(gradients, _unflatten_dense_tensors(flat, gradients), strict=True):
         gradient.copy_(mean)
+
+
+def of_all_ranks(rows: Tensor) -> Tensor:
+    """The rows (n, ...) of all ranks, one rank's after the other's; without gradient."""
+    if not torch.distributed.is_initialized():
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)

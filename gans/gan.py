@@ -13,7 +13,7 @@ from saddlepoint.gans.critic import Critic
 from saddlepoint.gans.game import Game, MakeOptimizer, Player
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
-from saddlepoint.gans.tasks import FromLatents
+from saddlepoint.gans.tasks import FromLatents, Task
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss, Hinge
 from saddlepoint.losses.term import Step, Term, Terms
@@ -30,6 +30,7 @@ class GAN(Game):
         discriminator: images (and conditions) to `Features`.
         condition: what the generator is asked for; None for nothing.
         latent_prior: "normal" for N(0, 1), "uniform" for U(-1, 1).
+        task: what the generator is fed; latents of that prior by default.
         adversarial: the loss of the game; the method's own by default.
         terms: what stacks, by name; the method's own by default. A method refuses a set of terms
             that leaves out what defines it.
@@ -55,6 +56,7 @@ class GAN(Game):
         *,
         condition: Condition | None = None,
         latent_prior: Literal["normal", "uniform"] = "normal",
+        task: Task | None = None,
         adversarial: AdversarialLoss | None = None,
         terms: Mapping[str, Term] | None = None,
         n_dis: Annotated[int, Ge(1), Le(1000)] = 5,
@@ -64,7 +66,7 @@ class GAN(Game):
         **settings: Any,
     ) -> None:
         networks = {"generator": generator, "discriminator": discriminator}
-        task = FromLatents(generator.latent_dim, latent_prior, condition)
+        task = task or FromLatents(generator.latent_dim, latent_prior, condition)
         super().__init__(networks, task, **settings)
         self.critic = self.critic_class(discriminator, self.autocast, joint_views=joint_views)
         self.adversarial = adversarial or self.default_adversarial()

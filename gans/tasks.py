@@ -32,6 +32,8 @@ class Task(ABC):
     """
 
     needs_data: ClassVar[bool] = False
+    #: Fields that items to train on must have, beside the image.
+    reads: ClassVar[tuple[str, ...]] = ()
     #: The field of its inputs that says what is asked of a generation.
     asked_as: ClassVar[str] = "condition"
 
@@ -129,11 +131,15 @@ class FromImages(Task):
 
     def shown(self, positions: range, seed: int, data: Any = None) -> Items:
         """Items of the data at these positions, and a ``target`` for each."""
+        items = self.held_out_at(positions, data)
+        return items.but(**at_positions(positions, seed, self._asked))
+
+    def held_out_at(self, positions: range, data: Any) -> Items:
+        """Items of the data at these positions, of those held out where there are some."""
         if data is None:
             raise ValueError("a task from images is shown on images: give the data")
         held_out = data.held_out or data
-        items = held_out.items_at(torch.tensor(positions) % held_out.spec.num_items)
-        return items.but(**at_positions(positions, seed, self._asked))
+        return held_out.items_at(torch.tensor(positions) % held_out.spec.num_items)
 
     def feed(self, generator: nn.Module, inputs: Items) -> Tensor:
         """G(x), or G(x, target)."""

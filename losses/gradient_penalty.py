@@ -45,13 +45,16 @@ def interpolates(real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
     return alpha * real + (1 - alpha) * fake
 
 
-def one_centred(gradients: Tensor, norm: str = "l2") -> Tensor:
-    """E (||g|| - 1)^2 of gradients (n, *shape).
+def one_centred(gradients: Tensor, norm: str = "l2", weight: Tensor | None = None) -> Tensor:
+    """E (||weight g|| - 1)^2 of gradients (n, *shape).
 
     Args:
         gradients: may be exactly 0, where the derivative of the norm is taken to be 0.
         norm: "l2", or "rms" for ||g||_2 / sqrt(d) with d the size of a sample.
+        weight: broadcasts to the gradients; a mask leaves out what real and fake have in common.
     """
+    if weight is not None:
+        gradients = gradients * weight
     gradients = gradients.flatten(1)
     norms = torch.linalg.vector_norm(gradients, dim=1)
     if norm == "rms":
@@ -153,12 +156,23 @@ class WassersteinGradientPenalty(GradientPenalty):
         if not self.mixes_samples:
             super().attach(discriminator)
 
-    def penalty(self, score: Score, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
-        """E (||g(x^)|| - 1)^2, or its negative if maximised."""
+    def penalty(
+        self,
+        score: Score,
+        real: Tensor,
+        fake: Tensor,
+        draws: Draws,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """E (||weight g(x^)|| - 1)^2, or its negative if maximised.
+
+        Of images that differ in a hole alone, the weight is its mask: J. Yu et al., "Generative
+        Image Inpainting with Contextual Attention", CVPR 2018.
+        """
         gradients = input_gradient(score, interpolates(real, fake, draws))
         if self.values == "0..1":
             gradients = 2 * gradients
-        penalty = one_centred(gradients, self.norm)
+        penalty = one_centred(gradients, self.norm, weight)
         return -penalty if self.maximised else penalty
 
 

@@ -7,6 +7,7 @@ A record holds
     directions  {name: "smaller" or "larger"}: which way each of them is better; a value without a
                 direction, such as the spread between parts of an evaluation, is no score
     ranking     names of those that runs are ranked by, each in a table of its own
+    baselines   {name: scores} of trivial ways to do the same, where some were asked for
     by_evaluation_seed  {name: values in the order of the protocol's seeds}, with several seeds
     protocol    what the values mean, see `evaluation.protocol.Protocol`
     fingerprint of the protocol; only records with the same one are compared
@@ -64,6 +65,7 @@ def make_record(
         "scores": scores.means,
         "directions": scores.directions,
         "ranking": list(scores.ranking),
+        **({"baselines": scores.baselines} if scores.baselines else {}),
         **({"by_evaluation_seed": scores.by_seed} if scores.by_seed else {}),
         "protocol": scores.protocol.as_dict(),
         "fingerprint": scores.protocol.fingerprint,

@@ -5,6 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from saddlepoint.errors import UserError
 from saddlepoint.runs import command_line
 from saddlepoint.runs.animation import save_animation
 from saddlepoint.runs.panels import PANELS
@@ -15,18 +16,25 @@ from saddlepoint.runs.trained_run import TrainedRun
 
 
 def sample(config: DictConfig) -> Path:
-    """Write one picture, print what it comes with, and return where it lies.
+    """Write one picture, and others that come with it beside it, and return where it lies.
 
     Raises:
         UserError: a wrong setting, no such run, or the run cannot make it.
     """
     check_settings(config, "sample")
+    kind = "gif" if config.what == "training" else "png"
+    if config.output and not config.output.lower().endswith(f".{kind}"):
+        raise UserError(
+            f"what={config.what} is written as {kind.upper()}: let output={config.output} end with"
+            f" .{kind}."
+        )
     run = TrainedRun.find(config.run, config.output_dir, config.trust)
     panel = PANELS[config.what](Subject(run, config))
-    kind = "gif" if panel.frames else "png"
     output = Path(config.output) if config.output else run.folder / f"{config.what}.{kind}"
     for note in panel.notes:
         print(note)
+    for name, picture in panel.more.items():
+        print(save(picture, output.with_name(f"{output.stem}-{name}.png")))
     return save_animation(panel.frames, output) if panel.frames else save(panel.picture, output)
 
 

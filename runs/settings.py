@@ -6,9 +6,10 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Len
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -102,6 +103,7 @@ class EvaluateSettings:
         images: folder or zip of images that any program made.
         reference: folder or zip of real images, in place of datamodule=.
         title: what leaderboards call the images; null: the name of the folder.
+        shots: numbers of examples that a few-shot run is scored with; []: its own.
         data_dir: where data sets lie; null: where the run found them, else data.
         output_dir: gets evaluations/{title}/records.jsonl.
         device: what computes.
@@ -115,6 +117,7 @@ class EvaluateSettings:
     images: str | None = None
     reference: str | None = None
     title: str | None = None
+    shots: Sequence[Count] = ()
     data_dir: str | None = None
     output_dir: str = "outputs"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -133,9 +136,16 @@ class SampleSettings:
         output_dir: where run=last looks.
         seed: key of the samples.
         images: samples of a grid.
-        rows: pairs to interpolate, conditions, samples with neighbours.
+        rows: pairs to interpolate, conditions, samples with neighbours, images to change.
         columns: steps of an interpolation, samples of each bound, class or condition.
         truncations: bounds on latents, in their standard deviations.
+        image: a picture of your own to edit or translate; or a folder or zip of them.
+        shots: a folder or zip of pictures of what it shall become.
+        attribute: what is changed in it, or the class that it becomes.
+        value: true puts the attribute on, false takes it off; null: the other than it seems to be.
+        has: attributes, or the class, that the picture has; null: what the discriminator sees.
+        box: left, top, right and bottom edge of the hole, in pixels of the run's images; null: the
+            mean of the data's.
         data_dir: where the run's data lie now; null: where the run found them.
         extractor: of the features; null: what suits the data and needs no download.
         weights: file with the extractor's weights; null: look for them.
@@ -150,8 +160,9 @@ class SampleSettings:
     run: str = "last"
     trust: Sequence[str] = ()
     what: Literal[
-        *("grid", "interpolation", "truncation", "classes", "conditions", "neighbours"),
-        *("spectrum", "sample_size", "density", "training"),
+        *("grid", "interpolation", "truncation", "classes", "attributes", "edit"),
+        *("target_classes", "translate", "density", "conditions", "neighbours", "spectrum"),
+        *("sample_size", "training"),
     ] = "grid"
     output: str | None = None
     output_dir: str = "outputs"
@@ -160,6 +171,12 @@ class SampleSettings:
     rows: Size = 8
     columns: Size = 10
     truncations: list[Positive] = None
+    image: str | None = None
+    shots: str | None = None
+    attribute: str | None = None
+    value: bool | None = None
+    has: Sequence[str] | None = None
+    box: Annotated[Sequence[float], Len(4, 4)] | None = None
     data_dir: str | None = None
     extractor: str | None = None
     weights: str | None = None

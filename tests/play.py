@@ -39,7 +39,15 @@ class Blocks:
         generator = torch.Generator().manual_seed(seed)
         n = game.batches_per_iteration * game.batch_size
         self.images = torch.rand(n, *game.generator.shape, generator=generator) * 2 - 1
-        self.labels = torch.randint(num_classes, (n,), generator=generator)
+        labels = torch.randint(num_classes, (n,), generator=generator)
+        self.reals = Items(image=self.images, label=labels)
+        if game.condition is not None and game.condition.kind == "attributes":
+            attributes = torch.randint(2, (n, game.condition.features), generator=generator)
+            boxes = torch.tensor([[2.0, 2, 10, 8]]).expand(n, len(game.condition.allowed), 4)
+            self.reals = self.reals.but(attributes=attributes.float(), boxes=boxes)
+        if "shots" in game.task.reads:
+            target, shots = (labels + 1) % num_classes, self.images.flip(0)[:, None]
+            self.reals = self.reals.but(target=target, shots=shots)
         self.start, self.stop = start, stop or game.iterations
 
     def __len__(self):
@@ -47,7 +55,7 @@ class Blocks:
 
     def __iter__(self):
         for iteration in range(self.start, self.stop):
-            yield {"iteration": iteration, "reals": Items(image=self.images, label=self.labels)}
+            yield {"iteration": iteration, "reals": self.reals}
 
 
 class Made(Blocks):

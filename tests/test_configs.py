@@ -1,6 +1,7 @@
 """Every YAML composes; every method plays; every command line mistake gets one sentence."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from train_cli import ROOT, command, composed, finish, start
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.gans.networks.conditions import Classes
+from saddlepoint.gans.networks.edits import Edits
 from saddlepoint.losses.term import Term
 from saddlepoint.runs.build import build_game
 
@@ -21,6 +23,9 @@ GROUPS = {
     for folder in sorted((ROOT / "conf").iterdir())
     if folder.is_dir() and folder.name != "hydra"
 }
+#: Networks of games that are fed images.
+EDITING = [name for name in GROUPS["network"] if name.startswith(("stargan", "ati_gan"))]
+FEW_SHOT = [name for name in GROUPS["network"] if name.startswith(("funit", "reptile"))]
 SIZES = {
     "resnet": 32,
     "resnet_critic": 32,
@@ -48,7 +53,9 @@ def tiny(*overrides):
         network.width = 8
     target = config.network.generator._target_
     shape = (2,) if "mlp" in target else (3, *[16 if "lite" in target else 32] * 2)
-    return config, build_game(config, spec_of(shape, 4))
+    episodes = {"shots": (1, *shape), "target": ()}
+    spec = spec_of(shape, 4, attributes=("smiling", "glasses"), boxes=(1, 4), **episodes)
+    return config, build_game(config, replace(spec, regions={"face": ("smiling", "glasses")}))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +115,41 @@ def test_every_term_stacks_on_sngan(name):
         assert any(loss.endswith(f"/{term}") for loss in game.last_losses)
 
 
-@pytest.mark.parametrize("name", GROUPS["network"])
+@pytest.mark.parametrize("name", EDITING)
+@pytest.mark.parametrize("side", [32, 64])
+def test_every_network_of_edits_fits_together(name, side):
+    condition = Edits(3, 1, names=tuple("abc"))
+    networks = networks_of(
+        composed([f"network={name}"]).network, (3, side, side), condition, width=8
+    )
+    images, target = torch.rand(2, 3, side, side), torch.ones(2, 3)
+    mask = [torch.ones(2, 1, side, side)] if name.startswith("ati_gan") else []
+    edited = networks["generator"](images, target, *mask)
+    assert edited.shape == images.shape
+    critics = [network for key, network in networks.items() if "discriminator" in key]
+    assert len(critics) == 1 + len(mask)
+    for critic in critics:
+        seen = critic(edited[..., : critic.window, : critic.window])
+        assert seen.logits.shape[:2] == (2, 1)
+        assert critic.shows(seen.pooled).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", FEW_SHOT)
+@pytest.mark.parametrize("side", [32, 64])
+def test_every_few_shot_network_fits_together(name, side):
+    networks = networks_of(
+        composed([f"network={name}"]).network, (3, side, side), Classes(3), width=8
+    )
+    images = torch.rand(2, 3, side, side)
+    shown = torch.ones(2, 1) if name == "reptile" else images.flip(0)[:, None]
+    translated = networks["generator"](images, shown)
+    assert translated.shape == images.shape
+    critic = networks["discriminator"]
+    asked = torch.tensor([0, 2]) if critic.is_conditional else None
+    assert critic(translated, asked).logits.shape[:2] == (2, 1)
+
+
+@pytest.mark.parametrize("name", sorted(set(GROUPS["network"]) - {*EDITING, *FEW_SHOT}))
 def test_every_network_pair_fits_together(name):
     config = composed([f"network={name}"])
     size = SIZES[name]

@@ -22,12 +22,20 @@ def draw(high, *shape, dtype=torch.uint8):
     return torch.randint(high, (N, *shape), generator=generator).to(dtype)
 
 
+def boxes(regions):
+    corners = draw(4 * WIDTH, regions, 2) / 4
+    return torch.cat((corners, corners + 0.25 + draw(16, regions, 2) / 4), dim=-1)
+
+
 def kinds():
     """A field of every kind; points on quarters of a pixel, whose arithmetic is exact."""
     return {
         "image": fields.Image(draw(256, 3, HEIGHT, WIDTH)),
         "label": fields.Label(draw(5, dtype=torch.int64), "abcde"),
-        "attributes": fields.Attributes(draw(2, 3), ("hat", "beard", "glasses")),
+        "attributes": fields.Attributes(
+            draw(2, 3), ("hat", "beard", "glasses"), exclusive=[["hat", "glasses"]]
+        ),
+        "boxes": fields.Boxes(boxes(2), WIDTH, {"eyes": ["glasses"], "chin": ("beard",)}),
         "mask": fields.Mask(draw(2, 1, HEIGHT, WIDTH)),
         "points": fields.Points(draw(4 * WIDTH, 5, 2) / 4, WIDTH, pairs=((0, 1), (3, 4))),
         "vector": fields.Vector(draw(100, 7) / 7),
@@ -75,6 +83,7 @@ def test_what_is_served():
         "attributes": torch.float32,
         "mask": torch.float32,
         "points": torch.float32,
+        "boxes": torch.float32,
         "vector": torch.float32,
         "index": torch.int64,
     }
@@ -82,7 +91,7 @@ def test_what_is_served():
     assert torch.equal(served.image, stored.image / 127.5 - 1)
     assert torch.equal(served.mask, stored.mask.float())
     assert torch.equal(served.index, torch.arange(N))
-    for name in ("label", "attributes", "points", "vector"):
+    for name in ("label", "attributes", "points", "boxes", "vector"):
         assert torch.equal(served[name], stored[name].to(types[name]))
 
 
@@ -219,6 +228,28 @@ def test_a_landmark_stays_within_its_pixel_at_any_size(resolution):
         assert (brightest(image) - point).abs().max() <= max(1, resolution / 178)
 
 
+def inside(box, shape):
+    """Pixels whose centres lie in a box: (H, W) bool."""
+    left, top, right, bottom = box.tolist()
+    y, x = torch.meshgrid(*(torch.arange(n) + 0.5 for n in shape), indexing="ij")
+    return (left < x) & (x < right) & (top < y) & (y < bottom)
+
+
+@pytest.mark.parametrize("resolution", [12, 4, 24])
+def test_a_box_covers_the_same_pixels_as_the_mask_of_what_is_in_it(resolution):
+    """After a crop to 12 x 12, a resize, and a flip."""
+    window = Decoder(resolution=resolution, crop=12, channels=1).window((18, 14))
+    edges = torch.tensor([[[3.0, 1.0, 9.0, 7.0], [9.0, 4.0, 15.0, 13.0]]])
+    mask = torch.stack([inside(box, (14, 18)) for box in edges[0]])[:, None].to(torch.uint8)
+    framed = fields.Mask(mask).framed(window)
+    placed = fields.Boxes(edges, 18, ("left", "right")).framed(window)
+    shape = (resolution, resolution)
+    for change in (lambda field: field.values, lambda field: field.mirrored(field.values)):
+        for region in range(2):
+            found = inside(change(placed)[0, region], shape)
+            assert torch.equal(found, change(framed)[region, 0].bool()) and found.any()
+
+
 # Sets ---------------------------------------------------------------------------------------------
 
 
@@ -262,6 +293,8 @@ def test_spec_in_plain_values_and_back():
     spec = spec_of(Source(**kinds()), "everything")
     assert spec.shape == (3, HEIGHT, WIDTH) and spec.num_classes == 5
     assert spec.attributes == ("hat", "beard", "glasses")
+    assert spec.exclusive == (("hat", "glasses"),)
+    assert spec.regions == {"eyes": ("glasses",), "chin": ("beard",)}
     assert spec.fields["points"] == (5, 2) and spec.fields["index"] == ()
     plain = spec.plain()
     assert plain["shape"] == [3, HEIGHT, WIDTH] and plain["fields"]["mask"] == [1, HEIGHT, WIDTH]
@@ -269,6 +302,7 @@ def test_spec_in_plain_values_and_back():
     assert DataSpec.from_plain({**plain, "of a later version": 1}) == spec
     old = {"name": "avatars", "shape": [3, 32, 32], "classes": ["a"], "digest": "sha256-0"}
     assert DataSpec.from_plain(old).num_classes == 1 and DataSpec.from_plain(old).annotations == {}
+    assert DataSpec.from_plain(old).regions == {} and DataSpec.from_plain(old).exclusive == ()
 
 
 def test_batches_have_all_fields():

@@ -8,8 +8,8 @@ from train_cli import QUICK, equal, finish, start, train_here
 from saddlepoint import atomic
 from saddlepoint.errors import UserError
 from saddlepoint.runs import checkpoint_file
-from saddlepoint.runs.build import game_of_checkpoint
 from saddlepoint.runs.checkpoint_file import LAST
+from saddlepoint.runs.trained_run import TrainedRun
 
 STREAMED = ["datamodule.resident=false", "datamodule.num_workers=2"]
 KINDS = {
@@ -20,6 +20,15 @@ KINDS = {
     "other players": ["gan=aae"],
     "an encoder, second derivatives": ["gan=gn_gan", "gan.reconstruction_share=0.05"],
     "gradients normalised": ["gan=gradnorm_gan", "network=lite", "gan.n_dis=2"],
+    "fed with images": ["gan=stargan", "network=stargan_lite", "gan.n_dis=2"],
+    "episodes, workers": [
+        *("gan=funit", "network=funit_small", "datamodule.of.flip=true", "datamodule.shots=2"),
+        *("datamodule.of.resident=false", "datamodule.of.num_workers=2"),
+    ],
+    "a game within the game": [
+        *("gan=few_shot_hair_reptile", "network.generator.blocks=1", "gan.inner_steps=2"),
+        *("gan.adaptation_steps=1", "gan.shots=2"),
+    ],
     "conditional, streamed here": ["gan=cgan_pd", "network=lite", "datamodule.resident=false"],
 }
 
@@ -31,10 +40,11 @@ def settings(kind, folder):
 
 def assert_equal_runs(a, b):
     """Weights, moving average, optimisers, counters and the next samples, bit for bit."""
-    a, b = checkpoint_file.load(a / "run"), checkpoint_file.load(b / "run")
-    assert equal(a["game"], b["game"])
-    games = [game_of_checkpoint(content) for content in (a, b)]
-    assert torch.equal(*(game.sample(game.inputs_at(range(4))) for game in games))
+    runs = [TrainedRun.find(folder / "run", folder) for folder in (a, b)]
+    assert equal(*(run.content["game"] for run in runs))
+    games = [run.game() for run in runs]
+    data = runs[0].data() if games[0].needs_data else None
+    assert torch.equal(*(game.sample(game.inputs_at(range(4), data=data)) for game in games))
 
 
 @pytest.mark.parametrize("kind", ["moving average", "term, workers"])

@@ -1,7 +1,8 @@
-"""Metrics of pairs: each output beside the input it was made from, without any features."""
+"""Metrics of pairs: each output beside the input it was made from."""
 
 from abc import abstractmethod
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from saddlepoint.errors import UserError
 from saddlepoint.evaluation.metrics.double import device_with_double
 from saddlepoint.evaluation.metrics.metric import Metric
 from saddlepoint.evaluation.ranks import from_all_ranks
+from saddlepoint.extractors.extractor import Extractor
 from saddlepoint.items import Items
 
 #: Where images are compared: everywhere, or where the mask is 1 or 0.
@@ -21,10 +23,29 @@ class PairMetric(Metric):
     """A metric of outputs and inputs, pair by pair.
 
     Attributes:
-        needs: names of the inputs' fields that it reads.
+        needs: names of the inputs' fields that it reads; beside those that a generator is fed, what
+            `evaluation.edits.told` knows of edits.
+        extractor: name of one of the protocol's ``extractors``, for one that looks through a
+            network; None takes the main one.
+        network: that extractor, once it is loaded.
     """
 
+    #: Whether it looks at images through an extractor.
+    looks: ClassVar[bool] = False
     needs: tuple[str, ...] = ("image",)
+    extractor: str | None = None
+    network: Extractor
+
+    def prepare(self, data: Any, device: torch.device) -> None:  # noqa: B027 - few need it
+        """Take in what depends on no output, once ``network`` is there.
+
+        Args:
+            data: a data module, see `datamodules.base.DataModule`.
+            device: where to compute.
+
+        Raises:
+            UserError: the network cannot tell what is asked.
+        """
 
     def check(self, data: Any, num_fake: int) -> None:  # noqa: B027 - few need it
         """Find out in a moment whether the score can be had.
@@ -39,7 +60,7 @@ class PairMetric(Metric):
 
     @abstractmethod
     def values(self, output: Tensor, inputs: Items) -> dict[str, Tensor]:
-        """Values of each pair, {name: (n,)}; NaN for a pair that has nothing to compare.
+        """Values of each pair, {name: (n,) or (n, ...)}; NaN where a pair has nothing to compare.
 
         Args:
             output: (n, *shape), uint8 or float in [-1, 1].
@@ -49,6 +70,15 @@ class PairMetric(Metric):
     def over_pairs(self, value: Tensor) -> Tensor:
         """One number () from a value (N,) of all pairs: their mean, unless a metric differs."""
         return value.mean()
+
+    def summary(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """Values over all pairs from those of each; what no pair has is left out."""
+        found = {}
+        for name, value in values.items():
+            there = value[~value.isnan().reshape(len(value), -1).any(1)]
+            if len(there):
+                found[name] = self.over_pairs(there).item()
+        return found
 
 
 class PairValues:
@@ -74,20 +104,29 @@ class PairValues:
         Raises:
             UserError: none has.
         """
-        found = {}
-        for name, value in self._joined().items():
-            there = value[~value.isnan()]
-            if not len(there):
-                raise UserError(
-                    f"{self.metric.name} finds nothing to compare in any of {len(value):,} pairs:"
-                    " look at their masks."
-                )
-            found[name] = self.metric.over_pairs(there).item()
+        values = self._joined()
+        found = self.metric.summary(values)
+        if not found:
+            raise UserError(
+                f"{self.metric.name} finds nothing to compare in any of"
+                f" {len(next(iter(values.values()))):,} pairs: look at their masks."
+            )
         return found
 
     def _joined(self) -> dict[str, Tensor]:
         names = self._parts[0] if self._parts else ()
         return {name: torch.cat([part[name] for part in self._parts]) for name in names}
+
+
+def name_of(value: str, region: str = "image", reference: str = "image") -> str:
+    """What a value is called: "PSNR", "PSNR inside", "PSNR inside of truth"."""
+    words = [value, *[region] * (region != "image"), *["of", reference] * (reference != "image")]
+    return " ".join(words)
+
+
+def fields_of(region: str, reference: str) -> tuple[str, ...]:
+    """Fields that are read to compare with a reference in a region."""
+    return (reference, *["mask"] * (region != "image"))
 
 
 def as_bytes(images: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ from saddlepoint.evaluation.metrics.pairs import (
     PairMetric,
     Region,
     as_bytes,
+    fields_of,
     mean_over_region,
+    name_of,
     weights_of_region,
 )
 from saddlepoint.items import Items
@@ -22,7 +24,7 @@ class PSNR(PairMetric):
 
     Args:
         region: "image", or "inside" or "outside" the mask; the score's name says which.
-        reference: field of the inputs that outputs are compared with.
+        reference: field of the inputs that outputs are compared with; "truth" is that of an edit.
         ceiling: what a pair without any error counts as, and no pair more, in dB.
     """
 
@@ -33,9 +35,9 @@ class PSNR(PairMetric):
         self, region: Region = "image", reference: str = "image", ceiling: Positive = 100.0
     ) -> None:
         self.region, self.reference, self.ceiling = region, reference, ceiling
-        self.value = "PSNR" if region == "image" else f"PSNR {region}"
+        self.value = name_of("PSNR", region, reference)
         self.directions = {self.value: LARGER}
-        self.needs = (reference,) if region == "image" else (reference, "mask")
+        self.needs = fields_of(region, reference)
 
     def check(self, data: Any, num_fake: int) -> None:
         """Items have to be images."""

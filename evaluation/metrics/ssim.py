@@ -14,7 +14,9 @@ from saddlepoint.evaluation.metrics.pairs import (
     PairMetric,
     Region,
     as_bytes,
+    fields_of,
     mean_over_region,
+    name_of,
     weights_of_region,
 )
 from saddlepoint.items import Items
@@ -31,7 +33,7 @@ class SSIM(PairMetric):
 
     Args:
         region: "image", or "inside" or "outside" the mask; the score's name says which.
-        reference: field of the inputs that outputs are compared with.
+        reference: field of the inputs that outputs are compared with; "truth" is that of an edit.
     """
 
     name: ClassVar[str] = "ssim"
@@ -39,9 +41,9 @@ class SSIM(PairMetric):
     @checked
     def __init__(self, region: Region = "image", reference: str = "image") -> None:
         self.region, self.reference = region, reference
-        self.value = "SSIM" if region == "image" else f"SSIM {region}"
+        self.value = name_of("SSIM", region, reference)
         self.directions = {self.value: LARGER}
-        self.needs = (reference,) if region == "image" else (reference, "mask")
+        self.needs = fields_of(region, reference)
 
     def check(self, data: Any, num_fake: int) -> None:
         """Images have to hold a window."""

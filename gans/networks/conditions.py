@@ -6,7 +6,7 @@ their condition and not in code of their own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -70,15 +70,20 @@ class Classes(Condition):
         num_classes: K.
         frequencies: "uniform": all classes are asked for equally often; "data": as often as the
             data have them.
+        names: of the classes.
     """
 
     kind = "classes"
 
     @checked
     def __init__(
-        self, num_classes: Count, frequencies: Literal["uniform", "data"] = "uniform"
+        self,
+        num_classes: Count,
+        frequencies: Literal["uniform", "data"] = "uniform",
+        names: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        self.names = tuple(names) or tuple(f"class {k}" for k in range(num_classes))
         self.num_classes = self.features = num_classes
         self.register_buffer("shares", None)
         if frequencies == "data":
@@ -100,7 +105,7 @@ class Classes(Condition):
                 f"condition=classes needs classes and {spec.name} has none: choose a datamodule"
                 " with class labels, or an unconditional gan such as sngan."
             )
-        return cls(spec.num_classes, frequencies)
+        return cls(spec.num_classes, frequencies, spec.classes)
 
     def fill(self, data: Any) -> None:
         """Count the labels, where their frequencies matter."""
@@ -120,6 +125,14 @@ class Classes(Condition):
             return draws.integers(n, self.num_classes)
         edges = self.shares.cumsum(0)[:-1].to(draws.device, torch.float32)
         return torch.bucketize(draws.uniform(n), edges, right=True)
+
+    def possible(self, own: Tensor) -> Tensor:
+        """Whether an item of class ``own`` (n,) can become one of each class: bool (n, K)."""
+        return F.one_hot(own, self.num_classes) == 0
+
+    def changed(self, own: Tensor, choice: Tensor) -> Tensor:
+        """The classes (n,) chosen among the possible ones."""
+        return choice
 
     def encoder(self) -> Callable[[Tensor], Tensor]:
         """One-hot vectors."""

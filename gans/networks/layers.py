@@ -31,12 +31,16 @@ def convolution(
     kernel_size: int,
     *,
     stride: int = 1,
+    dilation: int = 1,
+    bias: bool = True,
     gain: float = 1.0,
     spectral_norm: bool = False,
 ) -> nn.Conv2d:
     """Convolution that keeps the size (odd kernel), or halves it (stride 2)."""
-    padding = (kernel_size - 1) // 2
-    layer = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding)
+    padding = dilation * (kernel_size - 1) // 2
+    layer = nn.Conv2d(
+        in_channels, out_channels, kernel_size, stride, padding, dilation=dilation, bias=bias
+    )
     return finish(layer, gain=gain, spectral_norm=spectral_norm)
 
 

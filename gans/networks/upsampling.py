@@ -39,6 +39,7 @@ class UpConvolution(nn.Module):
         transposed_size: kernel size of the transposed convolution; None for one larger.
         gain: of the Xavier-uniform initial weights.
         spectral_norm: whether the convolution has it.
+        bias: whether it has one.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class UpConvolution(nn.Module):
         transposed_size: int | None = None,
         gain: float = 1.0,
         spectral_norm: bool = False,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.upsampling = upsampling
@@ -60,11 +62,11 @@ class UpConvolution(nn.Module):
         if upsampling == "transposed":
             size = transposed_size or kernel_size + 1
             # An odd kernel reaches one position less far: the last row and column are added.
-            fit = {"padding": (size - 1) // 2, "output_padding": size % 2}
+            fit = {"padding": (size - 1) // 2, "output_padding": size % 2, "bias": bias}
             layer = nn.ConvTranspose2d(in_channels, out_channels, size, 2, **fit)
             self.conv = finish(layer, **options)
         else:
-            self.conv = convolution(in_channels, out_channels, kernel_size, **options)
+            self.conv = convolution(in_channels, out_channels, kernel_size, bias=bias, **options)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (n, in_channels, h, w) to (n, out_channels, 2 h, 2 w)."""

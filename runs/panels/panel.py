@@ -1,7 +1,8 @@
 """What panels are made from, and what they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -21,10 +22,18 @@ NONE = "none"  # the extractor that is asked for where none is wanted
 
 
 class Panel(NamedTuple):
-    """A picture, sentences that go with it, and all frames of one that moves."""
+    """A picture, and what goes with it.
+
+    Attributes:
+        picture: to be written.
+        notes: sentences to be printed.
+        more: further pictures by name, each to be written to a file of its own.
+        frames: all of a picture that moves.
+    """
 
     picture: Image.Image
     notes: tuple[str, ...] = ()
+    more: Mapping[str, Image.Image] = MappingProxyType({})
     frames: tuple[Image.Image, ...] = ()
 
 
