@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.datamodules.cache import decoded
-from saddlepoint.datamodules.order import Plan
+from saddlepoint.datamodules.order import Order, Plan
 from saddlepoint.datamodules.resident_blocks import ResidentBlocks
 from saddlepoint.datamodules.source import Source
 from saddlepoint.datamodules.spec import DataSpec
@@ -211,12 +211,17 @@ class DataModule(pl.LightningDataModule, ABC):
         Raises:
             UserError: the batch does not divide among the devices.
         """
-        plan = self._plan_of_this_process()
+        plan, device = self._plan_of_this_process(), self._device
         if self.is_resident:
-            self._blocks = ResidentBlocks(self.source, plan, self._device)
+            self._blocks = ResidentBlocks(self.source, self.order(plan, device), device)
         else:
-            self._blocks = StreamedBlocks(self.source, plan, self.num_workers, self._device)
+            order = self.order(plan, torch.device("cpu"))
+            self._blocks = StreamedBlocks(self.source, order, self.num_workers, device)
         return self._blocks
+
+    def order(self, plan: Plan, device: torch.device) -> Order:
+        """The order in which a run sees the items, for a device that gathers them."""
+        return Order(plan, self.source.count, device)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Finish a block on the device: gather (if resident), mirror, scale."""

@@ -1,5 +1,6 @@
 """CelebA (Z. Liu, P. Luo, X. Wang, X. Tang, ICCV 2015): 202,599 faces with 40 attributes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,8 @@ from saddlepoint.datamodules.face_regions import EXCLUSIVE, REGIONS, boxes_aroun
 from saddlepoint.datamodules.fields import Attributes, Boxes, Label, Points
 from saddlepoint.datamodules.image_files import ImageFiles
 from saddlepoint.datamodules.source import Source
-from saddlepoint.schema import Size, checked
+from saddlepoint.errors import UserError
+from saddlepoint.schema import Size, checked, nearest
 
 SIZE = (178, 218)  # width and height of the aligned images
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
@@ -32,6 +34,7 @@ class CelebA(DataModule):
         root: the directory that holds ``celeba``.
         resolution: 64 and 128 are the published sizes; the set is named after it.
         split: "all", "train", "valid" or "test".
+        attributes: names of those to serve, in this order; None serves all 40.
         settings: of `DataModule`.
     """
 
@@ -42,11 +45,12 @@ class CelebA(DataModule):
         *,
         resolution: Size = 64,
         split: Literal["all", "train", "valid", "test"] = "all",
+        attributes: Sequence[str] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(f"celeba{resolution}", **settings)
         self.root = Path(root).expanduser()
-        self.split = split
+        self.split, self.attributes = split, attributes
         self.decoder = Decoder(resolution=resolution, channels=3, crop=178, filter="bilinear")
 
     def load(self) -> Source:
@@ -68,11 +72,18 @@ class CelebA(DataModule):
         archive = Folder(self.root / data.base_folder / "img_align_celeba")
         landmarks = data.landmarks_align.unflatten(1, (-1, 2)).float()
         names = [name for name in data.attr_names if name]
+        served = names if self.attributes is None else list(self.attributes)
+        for name in served:
+            if name not in names:
+                near = nearest(name, names)
+                raise UserError(f"CelebA has no attribute {name}: did you mean {near or names[0]}?")
         shown = {name: region.attributes for name, region in REGIONS.items()}
         window = self.decoder.window(SIZE)
         return Source(
             image=ImageFiles(archive, list(data.filename), self.decoder),
-            attributes=Attributes(data.attr.to(torch.uint8), names, EXCLUSIVE),
+            attributes=Attributes(
+                data.attr[:, list(map(names.index, served))].to(torch.uint8), served, EXCLUSIVE
+            ),
             points=Points(landmarks, SIZE[0], PAIRS, LANDMARKS).framed(window),
             boxes=Boxes(boxes_around(landmarks), SIZE[0], shown).framed(window),
             identity=Label(data.identity.squeeze(1) - 1),

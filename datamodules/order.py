@@ -94,16 +94,19 @@ class Order:
         Returns:
             (2, block_size / world_size) int64: item indices, and whether each is mirrored.
         """
-        plan = self.plan
-        first, missing = iteration * plan.block_size, plan.block_size
+        plan, block = self.plan, self.whole_block(iteration)
+        return share_of_rank(block, plan.batches_per_iteration, plan.rank, plan.world_size)
+
+    def whole_block(self, iteration: int) -> Tensor:
+        """What one iteration consists of on all processes together, (2, block_size)."""
+        first, missing = iteration * self.plan.block_size, self.plan.block_size
         pieces = []
         while missing:
             epoch, offset = divmod(first, self.num_items)
             pieces.append(self._epoch_table(epoch)[:, offset : offset + missing])
             first += pieces[-1].shape[1]
             missing -= pieces[-1].shape[1]
-        block = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
-        return share_of_rank(block, plan.batches_per_iteration, plan.rank, plan.world_size)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
     def _epoch_table(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
@@ -113,9 +116,12 @@ class Order:
                 if self.plan.flip
                 else torch.zeros_like(items)
             )
-            table = torch.stack((items, flips))
-            if self.device.type == "cuda":
-                # From pinned memory the copy is queued behind the running work: nobody waits.
-                table = table.pin_memory().to(self.device, non_blocking=True)
-            self._epoch, self._table = epoch, table.to(self.device)
+            self._epoch, self._table = epoch, queued(torch.stack((items, flips)), self.device)
         return self._table
+
+
+def queued(table: Tensor, device: torch.device) -> Tensor:
+    """A table on a device; from pinned memory the copy is queued behind the running work."""
+    if device.type == "cuda":
+        return table.pin_memory().to(device, non_blocking=True)
+    return table.to(device)

@@ -3,23 +3,21 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from saddlepoint.datamodules.annotation_file import check_annotation, read_annotation
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.fields import Field, Label
 from saddlepoint.datamodules.source import Source
+from saddlepoint.datamodules.wrapper import Wrapper
 from saddlepoint.errors import UserError
 from saddlepoint.schema import checked
 
 
-class Joined(DataModule):
+class Joined(Wrapper):
     """A data set whose items have more fields, or others, than it knows.
 
     Row i of a field belongs to the item with ``index`` i: to the i-th of those that the set trains
     on, without those that it holds out, of which the fields say nothing. Name, images and their
-    digest stay what they are; how items are served (flip, resident, ...) is for the set itself to
-    say.
+    digest stay what they are.
 
     Args:
         of: the data set.
@@ -27,16 +25,8 @@ class Joined(DataModule):
     """
 
     def __init__(self, of: DataModule, **fields: Field) -> None:
-        super().__init__(
-            of.name,
-            flip=of.flip,
-            resident=of.resident,
-            resident_mb=of.resident_mb,
-            num_workers=of.num_workers,
-            cache_dir=of.cache_dir,
-        )
-        self.of, self.fields = of, fields
-        self.protocol, self.extractor = of.protocol, of.extractor
+        super().__init__(of)
+        self.fields = fields
 
     def join(self) -> dict[str, Field]:
         """The fields that take the place of the set's own or are added to them."""
@@ -55,16 +45,6 @@ class Joined(DataModule):
         told = {n: None for n in self.source if self.source[n] is not self.of.source.get(n)}
         told = {name: None for name in told if name not in ("image", "index")}
         return held_out.name, held_out.source.replaced(**told)
-
-    @property
-    def mode_centres(self) -> Tensor | None:
-        """Means of the modes of points."""
-        return self.of.mode_centres
-
-    @property
-    def mode_std(self) -> float | None:
-        """Standard deviation of the modes of points."""
-        return self.of.mode_std
 
 
 class Relabelled(Joined):

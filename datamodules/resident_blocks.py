@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from saddlepoint.datamodules.order import Order, Plan
+from saddlepoint.datamodules.order import Order
 from saddlepoint.datamodules.source import Source
 
 
@@ -17,13 +17,12 @@ class ResidentBlocks:
 
     Args:
         source: the data set, in memory.
-        plan: what the run consumes.
+        order: what the run consumes, on the training device.
         device: the training device.
     """
 
-    def __init__(self, source: Source, plan: Plan, device: torch.device) -> None:
-        self.plan = plan
-        self.order = Order(plan, source.count, device)
+    def __init__(self, source: Source, order: Order, device: torch.device) -> None:
+        self.plan, self.order = order.plan, order
         self.source = source.to(device)
 
     def __len__(self) -> int:

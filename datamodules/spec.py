@@ -64,6 +64,7 @@ def spec_of(source: Source, name: str, cache_dir: Any = None) -> DataSpec:
     annotations = {key: each for key, each in source.items() if key not in UNANNOTATED}
     attributes = source.names("attributes")
     exclusive = source.attributes.exclusive if "attributes" in source else ()
+    known = [tuple(name for name in group if name in attributes) for group in exclusive]
     shown = source.boxes.regions if "boxes" in source else {}
     return DataSpec(
         name=name,
@@ -74,7 +75,7 @@ def spec_of(source: Source, name: str, cache_dir: Any = None) -> DataSpec:
         digest=source.image.digest(cache_dir),
         annotations={key: each.digest(cache_dir) for key, each in annotations.items()},
         fields={key: each.shape for key, each in source.items()},
-        exclusive=tuple(group for group in exclusive if set(group) <= set(attributes)),
+        exclusive=tuple(group for group in known if len(group) > 1),
         regions={
             region: tuple(name for name in names if name in attributes)
             for region, names in shown.items()

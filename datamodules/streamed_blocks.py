@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from saddlepoint.datamodules.order import Order, Plan
+from saddlepoint.datamodules.order import Order
 from saddlepoint.datamodules.source import Source
 from saddlepoint.datamodules.workers import stream
 
@@ -18,15 +18,16 @@ class StreamedBlocks:
 
     Args:
         source: the data set.
-        plan: what the run consumes.
+        order: what the run consumes, on the CPU.
         num_workers: processes that read ahead; 0 reads in the training process.
         device: the training device.
     """
 
-    def __init__(self, source: Source, plan: Plan, num_workers: int, device: torch.device) -> None:
+    def __init__(
+        self, source: Source, order: Order, num_workers: int, device: torch.device
+    ) -> None:
         self.source = source
-        self.plan = plan
-        self.order = Order(plan, source.count)
+        self.plan, self.order = order.plan, order
         self.num_workers = num_workers
         self.device = device
 

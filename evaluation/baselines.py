@@ -8,10 +8,11 @@ from torch import Tensor
 
 from saddlepoint.datamodules.pixels import to_float
 from saddlepoint.errors import UserError
+from saddlepoint.evaluation.colour_transfer import transferred
 from saddlepoint.evaluation.fakes import Generated, GeneratorFakes
 from saddlepoint.items import Items
 
-BASELINES = ("identity", "nearest", "truth")
+BASELINES = ("identity", "nearest", "colours", "truth")
 BATCH = 1024
 
 
@@ -22,6 +23,8 @@ class Baseline:
     - nearest: a real image, of somebody else: of the examples given, or else of the training images
       that have all the attributes or the class asked for, the one nearest to the input (L2, outside
       the mask where there is one).
+    - colours: the input with the colours of its examples, see `evaluation.colour_transfer`; in the
+      hair alone where the data know it. Changes nothing but colours.
     - truth: the image as it should be, where the data know.
 
     Args:
@@ -39,18 +42,22 @@ class Baseline:
             raise UserError(f"There is no baseline '{name}': choose of {', '.join(BASELINES)}.")
         self.name, self.fakes = name, fakes
         self.kind, self.source, self.fields = fakes.kind, fakes.source, fakes.fields
+        self.shots = fakes.shots
 
     @property
     def is_possible(self) -> bool:
         """Whether the game is fed with what it needs."""
-        wanted = {"truth": ("truth",), "nearest": ("target",)}.get(self.name, ("image",))
-        return all(name in self.fields for name in wanted)
+        if self.name == "colours":
+            return "shots" in self.fields and self.source.shape[0] == 3
+        wanted = {"truth": "truth", "nearest": "target"}.get(self.name, "image")
+        return wanted in self.fields
 
     def batches(
         self, positions: range, batch_size: int, seed: int, batch_norm: str = "eval"
     ) -> Iterator[Generated]:
         """See `evaluation.fakes.Fakes.batches`."""
-        make = {"identity": _identity, "truth": _truth}.get(self.name, self._nearest)
+        makers = {"identity": _identity, "colours": _recoloured, "truth": _truth}
+        make = makers.get(self.name, self._nearest)
         for start in range(positions.start, positions.stop, batch_size):
             part = range(start, min(start + batch_size, positions.stop))
             inputs = self.fakes.inputs_at(part, seed)
@@ -92,6 +99,11 @@ class Baseline:
 
 def _identity(inputs: Items) -> Tensor:
     return inputs.image
+
+
+def _recoloured(inputs: Items) -> Tensor:
+    regions = inputs.get("hair"), inputs.get("hair_of_shots")
+    return transferred(inputs.image, inputs.shots, *regions)
 
 
 def _truth(inputs: Items) -> Tensor:

@@ -77,7 +77,7 @@ class Evaluator:
         download: bool = True,
         cache_dir: str | Path | None = None,
         note: str | None = None,
-        baselines: Sequence[Literal["identity", "nearest", "truth"]] = (),
+        baselines: Sequence[Literal["identity", "nearest", "colours", "truth"]] = (),
     ) -> None:
         if not seeds or not scores:
             raise UserError("A protocol needs at least one score and one seed: name them.")
@@ -298,6 +298,7 @@ class Evaluator:
         if source is not None:
             read = read_for({field for metric in self.pairs for field in metric.needs})
             inputs = {"dataset": source.name, "digest": source.digest, **annotations(source, read)}
+            inputs |= {} if fakes.shots is None else {"shots": str(fakes.shots)}
         return replace(self.protocol, generator=fakes.kind, inputs=inputs)
 
     # Scores -----------------------------------------------------------------------------------

@@ -69,6 +69,9 @@ class GeneratorFakes:
         game: has ``inputs_at(positions, seed, data)``, ``sample(inputs)``, ``sampled()``,
             ``condition``, ``needs_data`` and ``is_averaged``.
         data: data module that the game takes its inputs from, where it is fed with images.
+
+    Attributes:
+        shots: examples that it is given of what it shall draw; None for games that take none.
     """
 
     count = None
@@ -76,6 +79,7 @@ class GeneratorFakes:
     def __init__(self, game: Any, data: Any = None) -> None:
         self.game, self.data = game, data
         self.kind = "ema" if game.is_averaged else "raw"
+        self.shots = getattr(getattr(game, "task", None), "shots", None)
 
     @property
     def source(self) -> Any:

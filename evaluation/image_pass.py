@@ -88,7 +88,7 @@ class ImagePass:
                 extractor = self.extractors[key]
                 if extractor.quantisation not in quantised:
                     quantised[extractor.quantisation] = self._quantise(images, extractor)
-                features, logits, _ = extractor(quantised[extractor.quantisation])
+                features, logits = extractor(quantised[extractor.quantisation])
                 finite[1] &= features.isfinite().all()
                 if logits is not None:
                     finite[1] &= logits.isfinite().all()

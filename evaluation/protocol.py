@@ -58,8 +58,8 @@ class Protocol:
         batch_norm: "eval", with running statistics, or "batch of 64", with those of a batch.
         extractors: {name: hash, resize, quantisation} of others that some scores use.
         annotations: digests of the data's fields that scores read beside the images.
-        inputs: dataset and digest of the images that a generator is fed with, and digests of their
-            fields that scores read.
+        inputs: dataset and digest of the images that a generator is fed with, digests of their
+            fields that scores read, and the number of examples ("shots") where it is given some.
         definition: number of the definition of all scores, see ``DEFINITION``.
         name: under conf/protocol, if it is one of those unchanged; moves nothing.
     """

@@ -37,6 +37,11 @@ class DataClassifier(TrainedClassifier):
         self.folder = Path(folder).expanduser()
         self.options = TrainingOptions(seed=seed, epochs=epochs)
 
+    @property
+    def name(self) -> str:
+        """``classifier-`` and the data it is trained on, once they are known."""
+        return super().name if self.weights else "data-classifier"
+
     def check(self) -> None:
         """Nothing can be missing."""
 

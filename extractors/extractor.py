@@ -22,12 +22,10 @@ class Extracted(NamedTuple):
     Attributes:
         features: (N, d) float.
         logits: (N, k) float, unnormalised log-probabilities of classes; None without a classifier.
-        attributes: (N, A) float, logits of binary attributes; None where it tells none.
     """
 
     features: Tensor
     logits: Tensor | None = None
-    attributes: Tensor | None = None
 
 
 class Extractor(nn.Module, ABC):
@@ -42,7 +40,8 @@ class Extractor(nn.Module, ABC):
         weights_hash: identifies the weights, once they are loaded; "" if there are none.
         has_logits: whether class probabilities are available, once the weights are loaded.
         classes: names of the classes that it tells, where they are those of some data.
-        attributes: names of the attributes that it tells.
+        attributes: names of the attributes that it tells; then it has ``outputs(images)``, see
+            `extractors.trained_classifier.TrainedClassifier`.
         seconds_on_cpu: for an image, where that is too long for anyone who has not asked for it.
     """
 

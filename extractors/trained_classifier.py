@@ -16,7 +16,7 @@ from saddlepoint.atomic import whole_file
 from saddlepoint.datamodules.pixels import to_float
 from saddlepoint.errors import UserError
 from saddlepoint.extractors.extractor import Extracted, Extractor, full_precision, hash_of_weights
-from saddlepoint.extractors.small_resnet import SmallResNet, StackedChannels
+from saddlepoint.extractors.small_resnet import Outputs, SmallResNet, StackedChannels
 
 FORMAT = "saddlepoint classifier"
 VERSION = 1
@@ -156,9 +156,16 @@ class TrainedClassifier(Extractor):
         super().load(device)
 
     def forward(self, images: Tensor) -> Extracted:
-        """Features, and logits of classes and attributes if there are any, of images (N, C, H, W).
+        """Extracted (N, d) and logits of classes, if there are any, of images (N, C, H, W) uint8.
 
-        The images are uint8.
+        Raises:
+            UserError: images of another shape than those it was trained on.
+        """
+        seen = self.outputs(images)
+        return Extracted(seen.features, seen.classes)
+
+    def outputs(self, images: Tensor) -> Outputs:
+        """All that it tells of images (N, C, H, W) uint8.
 
         Raises:
             UserError: images of another shape than those it was trained on.
@@ -170,5 +177,4 @@ class TrainedClassifier(Extractor):
                 " train one on these data with python train_extractor.py."
             )
         with full_precision(images.device):
-            seen = self.network(to_float(images))
-        return Extracted(seen.features, seen.classes, seen.attributes)
+            return self.network(to_float(images))

@@ -5,6 +5,8 @@ from saddlepoint.gans.ati_gan import ATIGAN
 from saddlepoint.gans.cgan_pd import CGANPD
 from saddlepoint.gans.dag_gan import DAGGAN
 from saddlepoint.gans.dcgan import DCGAN, ResNetDCGAN
+from saddlepoint.gans.few_shot_hair import FewShotHair, FewShotHairReptile
+from saddlepoint.gans.funit import FUNIT
 from saddlepoint.gans.game import Game, Player
 from saddlepoint.gans.gan import GAN
 from saddlepoint.gans.infomax_gan import InfoMaxGAN
@@ -23,6 +25,7 @@ __all__ = [
     "CGANPD",
     "DAGGAN",
     "DCGAN",
+    "FUNIT",
     "GAN",
     "LSGAN",
     "MSGAN",
@@ -30,6 +33,8 @@ __all__ = [
     "SNGAN",
     "SSGAN",
     "WGANGP",
+    "FewShotHair",
+    "FewShotHairReptile",
     "Game",
     "InfoMaxGAN",
     "Player",

@@ -39,7 +39,8 @@ class Player:
         networks: attributes of the game that hold the modules it trains; by default the one of its
             own name. A network may belong to several players, each with an optimiser of its own.
         updates: how often it moves in one iteration.
-        batches: fresh batches of reals that each of its updates gets.
+        batches: fresh batches of reals that each of its updates gets; None: it sees those of the
+            update before once more.
         judged: how many of them a critic is shown; those are what kimg counts.
         every: it moves in every so-manieth iteration only; the reals of the others pass unseen.
     """
@@ -48,7 +49,7 @@ class Player:
     optimizer: MakeOptimizer
     networks: tuple[str, ...] = ()
     updates: int = 1
-    batches: int = 1
+    batches: int | None = 1
     judged: int = 0
     every: int = 1
 
@@ -155,10 +156,11 @@ class Game(pl.LightningModule):
         torch.manual_seed(key_to_seed(self.seed, "global", self.iteration))
         self._follow_schedules()
         batches = self._batches_of_reals(batch["reals"])
-        judged = 0
+        judged, reals = 0, []
         for player in self._players:
             for update in range(player.updates):
-                reals = [next(batches) for _ in range(player.batches)]
+                if player.batches is not None:
+                    reals = [next(batches) for _ in range(player.batches)]
                 if player.moves_in(self.iteration):
                     self._give_the_move_to(player)
                     self.update(player, self._step(player, update, reals))
@@ -177,12 +179,20 @@ class Game(pl.LightningModule):
 
     def descend(self, player: Player, losses: dict[str, Tensor]) -> None:
         """Step down the gradient of the sum of these losses, averaged over the ranks."""
-        optimizer = self._optimizers[player.name]
-        optimizer.zero_grad(set_to_none=True)
+        self._optimizers[player.name].zero_grad(set_to_none=True)
         sum(losses.values()).backward()
+        self.move(player, losses)
+
+    def move(self, player: Player, losses: dict[str, Tensor]) -> None:
+        """Step down the gradients that the player's parameters have, averaged over the ranks.
+
+        Args:
+            player: whose move it is.
+            losses: of this update, to log.
+        """
         if self.trainer.world_size > 1:
             average_gradients(self._parameters_of[player.name])
-        optimizer.step()
+        self._optimizers[player.name].step()
         self._losses.add(self.iteration, player.name, losses)
 
     def _batches_of_reals(self, reals: Items) -> Iterator[Items]:
@@ -256,7 +266,7 @@ class Game(pl.LightningModule):
     @property
     def batches_per_iteration(self) -> int:
         """Fresh batches of reals that all players together get in one iteration."""
-        return sum(player.updates * player.batches for player in self.players())
+        return sum(player.updates * (player.batches or 0) for player in self.players())
 
     def _generate(self, generator: nn.Module, inputs: Items) -> Tensor:
         with self.autocast():

@@ -44,6 +44,7 @@ def build_game(config: DictConfig, spec: DataSpec) -> Game:
     _refuse_useless(config, parts, taken)
     _refuse_missing(config, taken)
     game = _made(config.gan)(**taken)
+    _refuse_unread(config, game, spec)
     _refuse_oversize(game, spec)
     return game
 
@@ -74,6 +75,17 @@ def _refuse_missing(config: DictConfig, taken: dict[str, Any]) -> None:
             raise UserError(
                 f"gan={config.method} plays with a {name}, which network= does not give: choose"
                 f" another network, or add +network.{name}._target_."
+            )
+
+
+def _refuse_unread(config: DictConfig, game: Game, spec: DataSpec) -> None:
+    """Refuse data whose items lack what the generator is fed in training."""
+    for name in game.task.reads:
+        if name not in spec.fields:
+            cure = "class_split" if name in ("shots", "target") else "another"
+            raise UserError(
+                f"gan={config.method} trains on items with the field {name}, which those of"
+                f" {spec.name} lack: set datamodule={cure}."
             )
 
 

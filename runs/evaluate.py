@@ -1,6 +1,7 @@
 """Score a checkpoint, or images of any other program, under a protocol."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.folder import Folder
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.baselines import Baseline
-from saddlepoint.evaluation.evaluator import NoScores, Scores
+from saddlepoint.evaluation.evaluator import Evaluator, NoScores, Scores
 from saddlepoint.evaluation.fakes import Fakes, GeneratorFakes, GivenFakes
 from saddlepoint.records.origin import UNKNOWN_ORIGIN
 from saddlepoint.records.record import FILE_NAME, append_record, make_record
@@ -117,16 +118,35 @@ def evaluate(config: DictConfig) -> Scores:
         evaluator = evaluator.prepare(found.data, device, fakes=found.fakes, progress=tell)
         if isinstance(evaluator, NoScores):
             raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
-        scores = evaluator.score(found.fakes)
-        if isinstance(found.fakes, GeneratorFakes):
-            baselines = [Baseline(name, found.fakes) for name in evaluator.baselines]
-            beside = {b.name: evaluator.score(b).means for b in baselines if b.is_possible}
-            scores = replace(scores, baselines=beside)
-    # What took an hour to compute is shown whether or not there is room to record it.
-    _show(scores, found.about["run"]["title"])
-    append_record(found.records, make_record(scores, **found.about))
+        found_scores = [_scored(evaluator, fakes) for fakes in _given(found.fakes, config.shots)]
+    for scores in found_scores:
+        # What took an hour to compute is shown whether or not there is room to record it.
+        _show(scores, found.about["run"]["title"])
+        append_record(found.records, make_record(scores, **found.about))
     output().print(f"recorded in {found.records}", soft_wrap=True)
     return scores
+
+
+def _given(fakes: Fakes, shots: Sequence[int]) -> Iterator[Fakes]:
+    """The same with each number of examples; as they are where none is asked for."""
+    if not shots:
+        yield fakes
+        return
+    if getattr(fakes, "shots", None) is None:
+        raise UserError("What is scored is given no examples: leave shots= out.")
+    for number in shots:
+        fakes.game.task = fakes.game.task.with_shots(number)
+        yield GeneratorFakes(fakes.game, fakes.data)
+
+
+def _scored(evaluator: Evaluator, fakes: Fakes) -> Scores:
+    """Scores, and beside those of a generator its protocol's baselines."""
+    scores = evaluator.score(fakes)
+    if not isinstance(fakes, GeneratorFakes):
+        return scores
+    baselines = [Baseline(name, fakes) for name in evaluator.baselines]
+    beside = {each.name: evaluator.score(each).means for each in baselines if each.is_possible}
+    return replace(scores, baselines=beside)
 
 
 def _has_scores(settings: DictConfig) -> bool:
@@ -149,6 +169,7 @@ def _show(scores: Scores, name: str) -> None:
         f"{name}, protocol {protocol.name or protocol.fingerprint[:8]}",
         f"{protocol.num_fake:,} generated ({protocol.generator}) against {protocol.num_real:,} real"
         f" images of {protocol.dataset}, {protocol.extractor}",
+        *[f"from {shots} examples" for shots in [protocol.inputs.get("shots")] if shots],
     )
     for line in lines:
         console.print(line, soft_wrap=True)

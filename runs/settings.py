@@ -101,6 +101,7 @@ class EvaluateSettings:
         images: folder or zip of images that any program made.
         reference: folder or zip of real images, in place of datamodule=.
         title: what leaderboards call the images; null: the name of the folder.
+        shots: numbers of examples that a few-shot run is scored with; []: its own.
         data_dir: where data sets lie; null: where the run found them, else data.
         output_dir: gets evaluations/{title}/records.jsonl.
         device: what computes.
@@ -114,6 +115,7 @@ class EvaluateSettings:
     images: str | None = None
     reference: str | None = None
     title: str | None = None
+    shots: Sequence[Count] = ()
     data_dir: str | None = None
     output_dir: str = "outputs"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -135,7 +137,8 @@ class SampleSettings:
         rows: pairs to interpolate, samples with neighbours, images to change.
         columns: steps of an interpolation, samples of each bound or class.
         truncations: bounds on latents, in their standard deviations.
-        image: a picture of your own to edit; or a folder or zip of them.
+        image: a picture of your own to edit or translate; or a folder or zip of them.
+        shots: a folder or zip of pictures of what it shall become.
         attribute: what is changed in it, or the class that it becomes.
         value: true puts the attribute on, false takes it off; null: the other than it seems to be.
         has: attributes, or the class, that the picture has; null: what the discriminator sees.
@@ -156,6 +159,7 @@ class SampleSettings:
     trust: Sequence[str] = ()
     what: Literal[
         *("grid", "interpolation", "truncation", "classes", "attributes", "edit"),
+        *("target_classes", "translate"),
         *("neighbours", "spectrum", "sample_size"),
     ] = "grid"
     output: str | None = None
@@ -166,6 +170,7 @@ class SampleSettings:
     columns: Size = 10
     truncations: list[Positive] = None
     image: str | None = None
+    shots: str | None = None
     attribute: str | None = None
     value: bool | None = None
     has: Sequence[str] | None = None

@@ -45,6 +45,9 @@ class Blocks:
             attributes = torch.randint(2, (n, game.condition.features), generator=generator)
             boxes = torch.tensor([[2.0, 2, 10, 8]]).expand(n, len(game.condition.allowed), 4)
             self.reals = self.reals.but(attributes=attributes.float(), boxes=boxes)
+        if "shots" in game.task.reads:
+            target, shots = (labels + 1) % num_classes, self.images.flip(0)[:, None]
+            self.reals = self.reals.but(target=target, shots=shots)
         self.start, self.stop = start, stop or game.iterations
 
     def __len__(self):

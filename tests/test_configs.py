@@ -25,6 +25,7 @@ GROUPS = {
 }
 #: Networks of games that are fed images.
 EDITING = [name for name in GROUPS["network"] if name.startswith(("stargan", "ati_gan"))]
+FEW_SHOT = [name for name in GROUPS["network"] if name.startswith(("funit", "reptile"))]
 SIZES = {
     "resnet": 32,
     "resnet_critic": 32,
@@ -43,7 +44,8 @@ def tiny(*overrides):
         network.width = 8
     target = config.network.generator._target_
     shape = (2,) if "mlp" in target else (3, *[16 if "lite" in target else 32] * 2)
-    spec = spec_of(shape, 4, attributes=("smiling", "glasses"), boxes=(1, 4))
+    episodes = {"shots": (1, *shape), "target": ()}
+    spec = spec_of(shape, 4, attributes=("smiling", "glasses"), boxes=(1, 4), **episodes)
     return config, build_game(config, replace(spec, regions={"face": ("smiling", "glasses")}))
 
 
@@ -118,7 +120,22 @@ def test_every_network_of_edits_fits_together(name, side):
         assert critic.shows(seen.pooled).shape == (2, 3)
 
 
-@pytest.mark.parametrize("name", [name for name in GROUPS["network"] if name not in EDITING])
+@pytest.mark.parametrize("name", FEW_SHOT)
+@pytest.mark.parametrize("side", [32, 64])
+def test_every_few_shot_network_fits_together(name, side):
+    networks = networks_of(
+        composed([f"network={name}"]).network, (3, side, side), Classes(3), width=8
+    )
+    images = torch.rand(2, 3, side, side)
+    shown = torch.ones(2, 1) if name == "reptile" else images.flip(0)[:, None]
+    translated = networks["generator"](images, shown)
+    assert translated.shape == images.shape
+    critic = networks["discriminator"]
+    asked = torch.tensor([0, 2]) if critic.is_conditional else None
+    assert critic(translated, asked).logits.shape[:2] == (2, 1)
+
+
+@pytest.mark.parametrize("name", sorted(set(GROUPS["network"]) - {*EDITING, *FEW_SHOT}))
 def test_every_network_pair_fits_together(name):
     config = composed([f"network={name}"])
     size = SIZES[name]

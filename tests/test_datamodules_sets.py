@@ -228,6 +228,11 @@ def test_celeba(celeba, resolution):
     assert data.source.identity.values.tolist() == [-1, 0, 1, 2, 3, 4]  # as in the file, less 1
     assert data.spec.fields["boxes"] == (4, 4) and data.spec.exclusive == ()
     assert data.spec.regions == {"mouth": (), "eyes": (), "nose": (), "chin": ()}
+    few = CelebA(celeba, num_workers=0, attributes=["attribute_7", "attribute_2"])
+    assert few.spec.attributes == ("attribute_7", "attribute_2")
+    assert torch.equal(few.source.attributes.values, theirs.attr[:, [7, 2]].to(torch.uint8))
+    with pytest.raises(UserError, match="no attribute attribut_7: did you mean attribute_7"):
+        CelebA(celeba, attributes=["attribut_7"]).load()
     valid = CelebA(celeba, split="valid", num_workers=0)
     assert torch.equal(valid.source.attributes.values, data.source.attributes.values[2:4])
     assert valid.load().image.members == ["000003.jpg", "000004.jpg"]
@@ -452,7 +457,7 @@ def test_configurations(path, tmp_path):
     assert isinstance(data, saddlepoint.datamodules.base.DataModule)
     assert data.name == {"relabelled": "avatars"}.get(path.stem, path.stem)
     assert data.flip is False and data.resident is None
-    if path.stem in ("avatars", "gaussians8", "gaussians25", "swiss_roll"):
+    if path.stem in ("avatars", "portraits", "gaussians8", "gaussians25", "swiss_roll"):
         assert data.spec.num_items > 0
     else:  # nothing was fetched on the way
         with pytest.raises(UserError):

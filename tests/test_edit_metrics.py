@@ -19,6 +19,7 @@ from saddlepoint.evaluation.metrics.psnr import PSNR
 from saddlepoint.evaluation.metrics.seam import Seam
 from saddlepoint.evaluation.metrics.translation_accuracy import TranslationAccuracy
 from saddlepoint.extractors.extractor import Extracted, Extractor
+from saddlepoint.extractors.small_resnet import Outputs
 from saddlepoint.items import Items
 from saddlepoint.randomness import keyed_generator
 
@@ -84,13 +85,15 @@ class Judge(Extractor):
 
     name, classes, attributes = "judge", ("blue", "red"), ATTRIBUTES
 
-    def forward(self, images):
+    def outputs(self, images):
         body, top = images[:, :, 4:, 2:14].float(), images[:, :, :4, 4:12].float()
         red, _, blue = body.mean((2, 3)).unbind(1)
-        hat = top.mean((1, 2, 3))
-        logits = torch.stack([red - 50, blue - 50, hat - 50], dim=1)
+        logits = torch.stack([red, blue, top.mean((1, 2, 3))], dim=1) - 50
         features = nn.functional.avg_pool2d(images.float(), 4).flatten(1)
-        return Extracted(features, logits[:, [1, 0]], logits)
+        return Outputs(features, logits[:, [1, 0]], logits)
+
+    def forward(self, images):
+        return Extracted(*self.outputs(images)[:2])
 
 
 def prepared(metric, data=None):

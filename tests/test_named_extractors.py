@@ -242,9 +242,9 @@ def test_unknown_layers():
 
 
 def test_every_name_makes_its_extractor():
-    own = {"raw", "avatar-classifier", "classifier"}
+    own = {"raw", "avatar-classifier", "classifier", "data-classifier"}
     assert set(names()) == {*FEATURE_EXTRACTORS_REGISTRY, *own}
-    for name in set(names()) - {"classifier"}:
+    for name in set(names()) - {"classifier", "data-classifier"}:  # named after their data
         assert extractor_named(name).name == name
     for trained in (extractor_named("some/where.pt"), extractor_named("classifier", "some/where")):
         assert isinstance(trained, TrainedClassifier)

@@ -19,6 +19,14 @@ KINDS = {
     "batch norm in the discriminator": ["gan=dcgan", "network=dcgan", "gan.n_dis=2"],
     "other players": ["gan=aae"],
     "fed with images": ["gan=stargan", "network=stargan_lite", "gan.n_dis=2"],
+    "episodes, workers": [
+        *("gan=funit", "network=funit_small", "datamodule.of.flip=true", "datamodule.shots=2"),
+        *("datamodule.of.resident=false", "datamodule.of.num_workers=2"),
+    ],
+    "a game within the game": [
+        *("gan=few_shot_hair_reptile", "network.generator.blocks=1", "gan.inner_steps=2"),
+        *("gan.adaptation_steps=1", "gan.shots=2"),
+    ],
     "conditional, streamed here": ["gan=cgan_pd", "network=lite", "datamodule.resident=false"],
 }
 

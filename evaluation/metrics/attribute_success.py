@@ -91,7 +91,7 @@ class AttributeSuccess(PairMetric):
         return found if SUCCESS in found else {}
 
     def _told(self, images: Tensor) -> Tensor:
-        return self.network(images).attributes > 0
+        return self.network.outputs(images).attributes > 0
 
 
 def _where(values: Tensor, there: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from saddlepoint.runs.panels.edits import attributes, edit
+from saddlepoint.runs.panels.few_shot import target_classes, translate
 from saddlepoint.runs.panels.grids import classes, grid, interpolation, truncation
 from saddlepoint.runs.panels.neighbours import neighbours
 from saddlepoint.runs.panels.panel import Panel, Subject
@@ -16,6 +17,8 @@ PANELS: dict[str, Callable[[Subject], Panel]] = {
     "classes": classes,
     "attributes": attributes,
     "edit": edit,
+    "target_classes": target_classes,
+    "translate": translate,
     "neighbours": neighbours,
     "spectrum": spectrum,
     "sample_size": sample_size,
