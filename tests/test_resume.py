@@ -18,6 +18,10 @@ KINDS = {
     "penalty, flips": ["gan=wgan_gp", "network=mlp", "datamodule.flip=true"],
     "batch norm in the discriminator": ["gan=dcgan", "network=dcgan", "gan.n_dis=2"],
     "other players": ["gan=aae"],
+    "two critics, holes": [
+        *("experiment=edit_faces", "network.local_discriminator.width=16"),
+        *("gan.adversarial_weight=1.0", "gan.class_weight=1.0"),
+    ],
     "fed with images": ["gan=stargan", "network=stargan_lite", "gan.n_dis=2"],
     "episodes, workers": [
         *("gan=funit", "network=funit_small", "datamodule.of.flip=true", "datamodule.shots=2"),
