@@ -20,6 +20,10 @@ KINDS = {
     "other players": ["gan=aae"],
     "an encoder, second derivatives": ["gan=gn_gan", "gan.reconstruction_share=0.05"],
     "gradients normalised": ["gan=gradnorm_gan", "network=lite", "gan.n_dis=2"],
+    "two critics, holes": [
+        *("experiment=edit_faces", "network.local_discriminator.width=16"),
+        *("gan.adversarial_weight=1.0", "gan.class_weight=1.0"),
+    ],
     "fed with images": ["gan=stargan", "network=stargan_lite", "gan.n_dis=2"],
     "episodes, workers": [
         *("gan=funit", "network=funit_small", "datamodule.of.flip=true", "datamodule.shots=2"),
