@@ -14,7 +14,7 @@ from saddlepoint.datamodules.source import Source
 from saddlepoint.schema import checked
 
 SHEET = Path(__file__).parent / "assets" / "portraits.npz"
-FACES, HELD_OUT = 720, 72
+FACES, HELD_OUT = 5760, 576
 SIDE = 32
 STYLES = ("pixel_art", "voxel_art", "lorelei")
 #: Each face has exactly one of these colours; a beard has it, too.
@@ -25,7 +25,7 @@ REGIONS = {"eyes": ("glasses",), "mouth": ("smiling",), "chin": ("beard",), "hai
 
 
 class Portraits(DataModule):
-    """3,456 faces, 32 x 32 in colour, and 360 to test on, in three drawing styles.
+    """5,760 faces, 32 x 32 in colour, and 576 to test on, in three drawing styles.
 
     Each has one of six hair colours, and glasses, a beard and a smile or none, as attributes; boxes
     around the four regions that these change; and where its hair is (with the beard), as the mask

@@ -118,7 +118,7 @@ def evaluate(config: DictConfig) -> Scores:
         evaluator = evaluator.prepare(found.data, device, fakes=found.fakes, progress=tell)
         if isinstance(evaluator, NoScores):
             raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
-        found_scores = [_scored(evaluator, fakes) for fakes in _given(found.fakes, config.shots)]
+        found_scores = [_scored(evaluator, fakes) for fakes in given(found.fakes, config.shots)]
     for scores in found_scores:
         # What took an hour to compute is shown whether or not there is room to record it.
         _show(scores, found.about["run"]["title"])
@@ -127,7 +127,7 @@ def evaluate(config: DictConfig) -> Scores:
     return scores
 
 
-def _given(fakes: Fakes, shots: Sequence[int]) -> Iterator[Fakes]:
+def given(fakes: Fakes, shots: Sequence[int]) -> Iterator[Fakes]:
     """The same with each number of examples; as they are where none is asked for."""
     if not shots:
         yield fakes

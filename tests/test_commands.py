@@ -143,7 +143,10 @@ def test_evaluate(words, tmp_path, monkeypatch):
         train_here([*QUICK, f"output_dir={tmp_path}"])
         few = ["protocol.num_real=1000", "protocol.num_fake=1000"]
         config = composed([*words, *few, f"output_dir={tmp_path}"], "evaluate")
-        if config.protocol.weights:
+        if "protocol=edit" in words:  # faces without regions are drawn, and none is edited
+            with pytest.raises(UserError, match="no regions that show attributes"):
+                evaluate.evaluate(config)
+        elif config.protocol.weights:
             with pytest.raises(UserError, match="There is no classifier classifiers/cifar10.pt"):
                 evaluate.evaluate(config)
         else:

@@ -16,6 +16,7 @@ from saddlepoint.extractors.data_classifier import DataClassifier
 from saddlepoint.extractors.named import extractor_named
 from saddlepoint.items import Items
 from saddlepoint.records.record import make_record
+from saddlepoint.runs.evaluate import given
 
 
 class Few(Portraits):
@@ -169,3 +170,28 @@ def test_of_a_few_examples_the_nearest_is_taken(data):
     torch.testing.assert_close(made.image, transferred(made.inputs.image, made.inputs.shots))
     with pytest.raises(UserError, match="no baseline 'best': choose of identity, nearest, col"):
         Baseline("best", fakes)
+
+
+def test_several_numbers_of_examples_are_scored_under_protocols_of_their_own(data, folder):
+    class FewShots(Editor):
+        class Task:
+            def __init__(self, shots=3):
+                self.shots = shots
+
+            def with_shots(self, shots):
+                return type(self)(shots)
+
+        task = Task()
+
+    score = Evaluator(None, {"preservation": {}}, num_fake=20)
+    found = GeneratorFakes(FewShots(), data)
+    score.prepare(data, fakes=found)
+    asked = [(fakes.shots, score.protocol_for(fakes)) for fakes in given(found, [1, 5])]
+    assert [shots for shots, _ in asked] == [1, 5]
+    assert [protocol.inputs["shots"] for _, protocol in asked] == ["1", "5"]
+    assert asked[0][1].fingerprint != asked[1][1].fingerprint
+    assert [fakes.shots for fakes in given(found, [])] == [3]
+    plain = GeneratorFakes(Editor(), data)
+    assert "shots" not in score.protocol_for(plain).inputs
+    with pytest.raises(UserError, match="given no examples: leave shots= out"):
+        next(given(plain, [1]))
