@@ -455,10 +455,11 @@ def test_configurations(path, tmp_path):
     config = composed([f"datamodule={path.stem}", f"data_dir={tmp_path}"])
     data = instantiate(config.datamodule, _convert_="all")
     assert isinstance(data, saddlepoint.datamodules.base.DataModule)
-    assert data.name == {"relabelled": "avatars"}.get(path.stem, path.stem)
+    of_avatars = ("relabelled", "attribute_classes", "class_split")
+    assert data.name == ("avatars" if path.stem in of_avatars else path.stem)
     assert data.flip is False and data.resident is None
-    embedded = ("avatars", "portraits", "gaussians_1d", "gaussians8", "gaussians25", "swiss_roll")
-    if path.stem in embedded:
+    embedded = ("avatars", "portraits", "attribute_classes", "class_split", "swiss_roll")
+    if path.stem in embedded or path.stem.startswith("gaussians"):
         assert data.spec.num_items > 0
     else:  # nothing was fetched on the way
         with pytest.raises(UserError):
