@@ -229,7 +229,7 @@ class DataModule(pl.LightningDataModule, ABC):
 
     def order(self, plan: Plan, device: torch.device) -> Order:
         """The order in which a run sees the items, for a device that gathers them."""
-        return Order(plan, self.source.count, device)
+        return Order(plan, self.played.count, device)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Finish a block on the device: gather (if resident), mirror, scale."""

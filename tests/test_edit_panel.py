@@ -125,7 +125,7 @@ def test_held_out_faces_by_attributes(run, outputs):
         ("ati_gan", [], "say image=face.png attribute="),
         ("ati_gan", ["attribute=smiling", "has=[bread]"], "did you mean beard?"),
         ("ati_gan", ["attribute=smiling", "box=[0,0,99,9]"], "no hole in an image of 32 x 32 px"),
-        ("ati_gan", ["attribute=smiling", "output=a.jpg"], "output=a.jpg has to end with .png"),
+        ("ati_gan", ["attribute=smiling", "output=a.jpg"], "let output=a.jpg end with .png"),
         ("stargan", ["attribute=grey_hair", "value=false"], "cannot be changed by itself"),
         ("stargan", ["attribute=smiling", "box=[1,1,9,9]"], "changes pictures all over"),
         ("sngan", ["attribute=smiling"], "needs a run that edits images, such as gan=ati_gan"),
