@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from saddlepoint.errors import UserError
 from saddlepoint.items import Items
 from saddlepoint.losses.term import Step, Term
-from saddlepoint.losses.transformations import IDENTITY, POLICIES, Transformation
+from saddlepoint.losses.transformations import IDENTITY, POLICIES, Policy, Transformation
 from saddlepoint.randomness import Draws
 from saddlepoint.schema import checked
 
@@ -64,7 +64,7 @@ class DAG(Term):
         self,
         discriminator_weight: float = 0.2,
         generator_weight: float = 0.2,
-        policies: str | Sequence[str | Sequence[Transformation]] = ("rotation",),
+        policies: Policy | Sequence[Policy | Sequence[Transformation]] = ("rotation",),
         policy_weights: Sequence[float] | None = None,
         include_identity: bool = True,
         identity_head: Literal["own", "main"] = "own",

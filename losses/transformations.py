@@ -7,6 +7,7 @@ the middle of [-1, 1].
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -151,7 +152,12 @@ TRANSLATED = Transformation("translated", _translate, is_random=True)
 CUT_OUT = Transformation("cut out", _cut_out_somewhere, is_random=True)
 
 #: Policies by name. The first element of each is the identity.
-POLICIES: dict[str, tuple[Transformation, ...]] = {
+#: Names in `POLICIES`.
+Policy = Literal[
+    *("rotation", "fliprot", "fliprot180", "flipping", "cropping", "cropping_bilinear"),
+    *("translation", "cutout"),
+]
+POLICIES: dict[Policy, tuple[Transformation, ...]] = {
     "rotation": (IDENTITY, ROTATE_90, ROTATE_180, ROTATE_270),
     # The PyTorch module's, and the TensorFlow module's: which is the list called flipping, too.
     "fliprot": (IDENTITY, FLIP_HEIGHT, FLIP_WIDTH, ROTATE_90),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from play import changed, networks_of, play, snapshot
 from torch import nn
-from train_cli import ROOT, composed
+from train_cli import composed, networks_fed_with_latents
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans import GAN
@@ -133,12 +133,7 @@ def test_gradients_at_reals_are_a_constant():
 
 # In a game --------------------------------------------------------------------------------------
 
-#: Of games that are fed with latents, as those are that the term is for.
-NETWORKS = sorted(
-    path.stem
-    for path in (ROOT / "conf" / "network").glob("*.yaml")
-    if "latent_dim" in composed([f"network={path.stem}"]).network.generator
-)
+NETWORKS = networks_fed_with_latents()
 
 
 class Watched(GAN):

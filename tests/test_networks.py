@@ -9,6 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from play import networks_of
 from torch import nn
+from train_cli import networks_fed_with_latents
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans.networks.conditions import Classes
@@ -199,7 +200,7 @@ def test_wrong_arguments_are_user_errors(network, option):
         network(shape=(3, 32, 32), width=WIDTH, **option)
 
 
-@pytest.mark.parametrize("config", sorted(path.stem for path in (CONF / "network").glob("*.yaml")))
+@pytest.mark.parametrize("config", networks_fed_with_latents())
 def test_every_network_config_builds_a_pair(config):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         network = compose(f"network/{config}").network

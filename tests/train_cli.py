@@ -34,6 +34,16 @@ def composed(overrides, config_name="train"):
     return compose(config_name, overrides=list(overrides))
 
 
+def networks_fed_with_latents():
+    """Choices of network= whose generator draws from latents, not from images."""
+    choices = sorted(path.stem for path in (ROOT / "conf" / "network").glob("*.yaml"))
+    return [
+        choice
+        for choice in choices
+        if "latent_dim" in composed([f"network={choice}"]).network.generator
+    ]
+
+
 def train_here(overrides):
     """Train in this process; returns what `train.train` does."""
     overrides = list(overrides)
