@@ -14,6 +14,7 @@ from saddlepoint.evaluation.metrics.metric import Metric
 from saddlepoint.evaluation.ranks import from_all_ranks
 from saddlepoint.extractors.extractor import Extractor
 from saddlepoint.items import Items
+from saddlepoint.schema import checked
 
 #: Where images are compared: everywhere, or where the mask is 1 or 0.
 Region = Literal["image", "inside", "outside"]
@@ -79,6 +80,41 @@ class PairMetric(Metric):
             if len(there):
                 found[name] = self.over_pairs(there).item()
         return found
+
+
+class Comparison(PairMetric):
+    """A metric of how like outputs are to images that they should be like.
+
+    Args:
+        region: "image", or "inside" or "outside" the mask; the score's name says which.
+        reference: field of the inputs that outputs are compared with; "truth" is that of an edit.
+
+    Attributes:
+        measure: what the value is called, without region and reference.
+        better: which values are, "larger" or "smaller".
+        smallest: pixels that a side of the images has to have.
+    """
+
+    measure: ClassVar[str]
+    better: ClassVar[str]
+    smallest: ClassVar[int] = 1
+
+    @checked
+    def __init__(self, region: Region = "image", reference: str = "image") -> None:
+        self.region, self.reference = region, reference
+        self.value = name_of(self.measure, region, reference)
+        self.directions = {self.value: self.better}
+        self.needs = fields_of(region, reference)
+
+    def check(self, data: Any, num_fake: int) -> None:
+        """Items have to be images, and large enough."""
+        shape = data.spec.shape
+        if len(shape) != 3 or min(shape[1:]) < self.smallest:
+            size = f" of at least {self.smallest} pixels a side" if self.smallest > 1 else ""
+            raise UserError(
+                f"{self.name} compares images{size} and {data.spec.name} has items of shape"
+                f" {tuple(shape)}: leave it out."
+            )
 
 
 class PairValues:

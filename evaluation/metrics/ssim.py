@@ -4,55 +4,31 @@ Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image Quality Assessment:
 Visibility to Structural Similarity", IEEE Transactions on Image Processing 13(4), 2004, eq. 13.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from saddlepoint.errors import UserError
 from saddlepoint.evaluation.metrics.pairs import (
-    PairMetric,
-    Region,
+    Comparison,
     as_bytes,
-    fields_of,
     mean_over_region,
-    name_of,
     weights_of_region,
 )
 from saddlepoint.items import Items
 from saddlepoint.records.record import LARGER
-from saddlepoint.schema import checked
-
-SMALLEST = 11  # pixels: the window of the paper
 
 
-class SSIM(PairMetric):
+class SSIM(Comparison):
     """SSIM of 8-bit images under the paper's Gaussian window, the mean over pairs; torchmetrics'.
 
     With a region its map is averaged there; windows at the edge of a mask see both sides of it.
-
-    Args:
-        region: "image", or "inside" or "outside" the mask; the score's name says which.
-        reference: field of the inputs that outputs are compared with; "truth" is that of an edit.
     """
 
     name: ClassVar[str] = "ssim"
-
-    @checked
-    def __init__(self, region: Region = "image", reference: str = "image") -> None:
-        self.region, self.reference = region, reference
-        self.value = name_of("SSIM", region, reference)
-        self.directions = {self.value: LARGER}
-        self.needs = fields_of(region, reference)
-
-    def check(self, data: Any, num_fake: int) -> None:
-        """Images have to hold a window."""
-        shape = data.spec.shape
-        if len(shape) != 3 or min(shape[1:]) < SMALLEST:
-            raise UserError(
-                f"{self.name} compares images of at least {SMALLEST} pixels a side and"
-                f" {data.spec.name} has items of shape {tuple(shape)}: leave it out."
-            )
+    measure = "SSIM"
+    better = LARGER
+    smallest = 11  # the window of the paper
 
     def values(self, output: Tensor, inputs: Items) -> dict[str, Tensor]:
         """SSIM of each pair."""
