@@ -14,17 +14,16 @@ from torchvision import models
 
 from saddlepoint.datamodules.pixels import to_float
 from saddlepoint.errors import UserError
-from saddlepoint.evaluation.metrics.pairs import PairMetric, as_bytes, fields_of, name_of
+from saddlepoint.evaluation.metrics.pairs import Comparison, as_bytes
 from saddlepoint.extractors.extractor import as_rgb, full_precision
 from saddlepoint.items import Items
 from saddlepoint.records.record import SMALLER
 from saddlepoint.schema import checked
 
 WEIGHTS = {"alex": models.AlexNet_Weights, "vgg": models.VGG16_Weights}
-SMALLEST = 32  # pixels: smaller images vanish on their way through the network
 
 
-class LPIPS(PairMetric):
+class LPIPS(Comparison):
     """LPIPS of 8-bit images, torchmetrics', the mean over pairs.
 
     Its trunk is torchvision's, trained on ImageNet, which has to be in torch's cache beforehand:
@@ -38,6 +37,8 @@ class LPIPS(PairMetric):
     """
 
     name: ClassVar[str] = "lpips"
+    better = SMALLER
+    smallest = 32  # what is smaller vanishes on its way through the network
 
     @checked
     def __init__(
@@ -46,19 +47,12 @@ class LPIPS(PairMetric):
         region: Literal["image", "inside"] = "image",
         reference: str = "image",
     ) -> None:
-        self.net, self.region, self.reference = net, region, reference
-        self.value = name_of(f"LPIPS-{net}", region, reference)
-        self.directions = {self.value: SMALLER}
-        self.needs = fields_of(region, reference)
+        self.net, self.measure = net, f"LPIPS-{net}"
+        super().__init__(region, reference)
 
     def check(self, data: Any, num_fake: int) -> None:
         """Images have to be large enough, and the weights at hand."""
-        shape = data.spec.shape
-        if len(shape) != 3 or min(shape[1:]) < SMALLEST:
-            raise UserError(
-                f"{self.name} compares images of at least {SMALLEST} pixels a side and"
-                f" {data.spec.name} has items of shape {tuple(shape)}: leave it out."
-            )
+        super().check(data, num_fake)
         url = WEIGHTS[self.net].IMAGENET1K_V1.url
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         if not (folder / url.rpartition("/")[2]).is_file():
