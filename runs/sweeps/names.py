@@ -45,8 +45,8 @@ def point_name(words: Iterable[str], common: Collection[str]) -> str:
 
 def common_words(words: Iterable[str]) -> list[str]:
     """Of a sweep's command line, the words of one value; a sweeper may still give some another."""
-    found = map(parsed, words)
-    return [_as_sweepers_write(override) for override in found if not override.is_sweep_override()]
+    last = {override.key_or_group: override for override in map(parsed, words)}
+    return [_as_sweepers_write(word) for word in last.values() if not word.is_sweep_override()]
 
 
 def identity(words: Sequence[str]) -> list[str]:
