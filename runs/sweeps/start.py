@@ -76,13 +76,13 @@ def _begin(config: DictConfig) -> None:
 
 
 def _make(sweep: Sweep, config: DictConfig, words: list[str], common: list[str]) -> None:
-    is_new = not sweep.folder.exists()
-    running.begin(sweep, is_new)
+    names = [point_name(point, common) for point in _grid(config, words)]
+    running.begin(sweep, is_new=not sweep.folder.exists(), names=names)
     hydras = [word for word in config.hydra.overrides.hydra if not word.startswith("hydra.mode=")]
     command = shlex.join(["python", "train.py", "-m", *hydras[:-2], *words])
     write_text(sweep.folder / "command.txt", f"{command}\n")
-    for point in _grid(config, words) if _is_grid(config) else []:
-        sweep.reserve(point_name(point, common))
+    for name in names:
+        sweep.reserve(name)
     sweep.write_list()
 
 
@@ -107,7 +107,9 @@ def _is_grid(config: DictConfig) -> bool:
 
 
 def _grid(config: DictConfig, words: list[str]) -> list[list[str]]:
-    """Words of every point of a grid, as Hydra's own sweeper finds them."""
+    """Words of every point as Hydra's own sweeper finds them; none for other sweepers."""
+    if not _is_grid(config):
+        return []
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     found = parser.parse_overrides([*_searched(config), *words])
     return list(itertools.chain.from_iterable(BasicSweeper.split_arguments(found, None)))
