@@ -15,10 +15,12 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from pytorch_lightning import Callback
+from pytorch_lightning.utilities import rank_zero_only
 from train_cli import command, finish, start
 
 from saddlepoint.leaderboard import read
 from saddlepoint.runs import checkpoint_file, lock
+from saddlepoint.runs.sweeps import ranks
 from saddlepoint.runs.sweeps.folder import Sweep
 from saddlepoint.runs.sweeps.names import common_words, identity, name_of, point_name
 
@@ -105,6 +107,7 @@ def test_what_does_not_alter_training_is_no_part_of_a_sweep_unless_it_is_swept()
     typed = ["trainer=gpu", "seed=0,1", "+trainer.benchmark=true", "gan=sngan", "debug=true"]
     assert identity(typed) == ["seed=0,1", "gan=sngan"]
     assert identity(list(reversed(typed))) == identity(typed)
+    assert name_of(identity(typed)) != name_of(identity([*typed, "gan.n_dis=2"]))
     assert identity(["score_every=5,10", "gan=sngan"]) == ["score_every=5,10", "gan=sngan"]
 
 
@@ -173,6 +176,7 @@ def test_a_bad_point_is_one_point(undisturbed):
     assert states(folder) == {
         f"seed-{seed}": "failed" if seed == 4 else "finished" for seed in range(6)
     }
+    assert (folder / "multirun.yaml").exists()  # no other sweep's folder is this one
     bad = listed(folder)["seed-4"]
     assert bad["error"].startswith("diverged: The loss ") and bad["score"] == ""
 
@@ -361,3 +365,28 @@ def test_a_killed_worker_is_a_failed_point(three, orders, tmp_path, capfd):
     assert "of 3 points failed:" in errors and "seed-1: killed: " in errors
     failures = {failure.folder.name for failure in read([tmp_path]).failures}
     assert failures == {name for name, row in found.items() if row["state"] == "failed"}
+
+
+# Several processes a point -----------------------------------------------------------------------
+
+
+def test_a_process_that_is_started_for_a_point_passes_over_those_before(monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 0, raising=False)
+    monkeypatch.delenv(ranks.PLAYED, raising=False)
+    assert not ranks.came_later("seed-0") and not ranks.came_later("seed-1")
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # begun in seed-1, by the same command
+    assert [ranks.came_later(f"seed-{seed}") for seed in (0, 1, 2)] == [True, False, False]
+
+
+def test_the_processes_of_a_failed_point_are_not_those_of_the_next(monkeypatch, tmp_path):
+    monkeypatch.setattr(rank_zero_only, "rank", 0, raising=False)
+    monkeypatch.setattr(ranks, "_by_others", False)
+    for name in ranks.TOLD:
+        monkeypatch.setenv(name, "1")
+    ranks.part()  # nothing to part
+    assert os.environ["LOCAL_RANK"] == "1"
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    ranks.part()
+    assert not torch.distributed.is_initialized()
+    assert not any(name in os.environ for name in ranks.TOLD)  # by which Lightning starts others
