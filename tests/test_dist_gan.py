@@ -378,7 +378,8 @@ TINY = [f"network.{name}.width=8" for name in ("encoder", "generator", "discrimi
 def test_every_term_stacks_on_it(name, condition):
     penalty = [] if "penalty" in name else ["dist_gan_penalty"]
     chosen = ",".join([*penalty, name])
-    words = ["gan=dist_gan", f"terms=[{chosen}]", f"condition={condition}", *TINY]
+    on = "terms.gradient_penalty.discriminator_weight=1"
+    words = ["gan=dist_gan", f"terms=[{chosen}]", on, f"condition={condition}", *TINY]
     made = build_game(composed([*words, "gan.precision=32"]), spec_of(SHAPE, 3))
     losses = play_two(made)
     for term in made.terms:
