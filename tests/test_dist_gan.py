@@ -303,7 +303,7 @@ def test_pictures_show_what_becomes_of_the_data():
     assert torch.equal(pictures["input"], images)
     assert all(torch.equal(before[name], tensor) for name, tensor in snapshot(made).items())
     with torch.no_grad():
-        rebuilt = made.generator.eval()(made.encoder.eval()(images))
+        rebuilt = made.generator.train()(made.encoder.eval()(images))
     torch.testing.assert_close(pictures["reconstruction"], rebuilt)
     assert list(game(points=True).pictures(range(5), data=Data())) == ["samples"]
 
