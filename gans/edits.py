@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.gans.distributed import of_all_ranks
-from saddlepoint.gans.masks import Holes
+from saddlepoint.gans.holes import Holes
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.edits import Edits, chosen
 from saddlepoint.gans.tasks import FromImages, at_positions
