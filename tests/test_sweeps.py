@@ -16,9 +16,12 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from pytorch_lightning import Callback
 from pytorch_lightning.utilities import rank_zero_only
-from train_cli import command, finish, start
+from train_cli import ROOT, command, finish, start
 
 from saddlepoint.leaderboard import read
+from saddlepoint.records import ending
+from saddlepoint.records.ending import Ending
+from saddlepoint.records.objective import Objective
 from saddlepoint.runs import checkpoint_file, lock
 from saddlepoint.runs.sweeps import ranks
 from saddlepoint.runs.sweeps.folder import Sweep
@@ -120,6 +123,21 @@ def test_a_point_has_one_folder_whoever_asks(tmp_path):
     assert {point.state for point in sweep.points()} == {"waiting"}
 
 
+def test_how_a_run_ended_is_read_as_it_was_written(tmp_path):
+    score = Objective(0.1 + 0.2, "FD/raw", "smaller")
+    ending.write(tmp_path, Ending("finished", "all is done", score, 1.5))
+    found = ending.read(tmp_path)
+    assert found == Ending("finished", "all is done", score, 1.5)
+    assert (found.score.name, found.score.direction) == ("FD/raw", "smaller")
+    ending.write(tmp_path, Ending("failed", "diverged:\n it\tdid"))
+    assert ending.read(tmp_path) == Ending("failed", "diverged: it did")
+    assert [path.name for path in tmp_path.iterdir()] == ["failed.txt"]
+    (tmp_path / "failed.txt").write_bytes(b"\xff\nscore x\nseconds\n" + b"7" * 20_000)
+    assert ending.read(tmp_path) == Ending("failed", "\N{REPLACEMENT CHARACTER}")
+    ending.forget(tmp_path)
+    assert ending.read(tmp_path) is None
+
+
 # Killed, stopped, given again --------------------------------------------------------------------
 
 
@@ -160,7 +178,10 @@ def words(orders):
     """A sweep of six points of which one diverges."""
     (orders / "nan-4").touch()
     spoil = f"+callbacks.spoil={{_target_: test_sweeps.Spoil, folder: {orders}}}"
-    return ["-m", *TINY, "seed=0,1,2,3,4,5", spoil]
+    with pytest.MonkeyPatch.context() as patch:  # processes of their own find the class above
+        path = filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")])
+        patch.setenv("PYTHONPATH", os.pathsep.join(path))
+        yield ["-m", *TINY, "seed=0,1,2,3,4,5", spoil]
 
 
 @pytest.fixture(scope="module")
