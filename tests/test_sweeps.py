@@ -288,12 +288,16 @@ def test_a_folder_of_other_settings_is_refused_and_left(spoilt, capfd):
     assert before == {path: path.read_bytes() for path in before}
 
 
+ABSENT = "hydra_plugins.hydra_absent_launcher.launcher.Launcher"
+
+
 def test_a_command_that_makes_no_sense_leaves_nothing(words, tmp_path, capfd):
     words = [*words, f"output_dir={tmp_path}"]
     for word, sentence in (
         ("ckpt=last", "ckpt= is not needed in a sweep"),
         ("run_name=mine", "run_name= is not needed in a sweep"),
         ("hydra.sweeper.max_batch_size=2", "the first batch with a failed point"),
+        (f"hydra.launcher._target_={ABSENT}", "not installed: pip install 'saddlepoint[absent]'"),
         ("gan.n_dos=1,2", "'gan.n_dos' is no setting; did you mean 'gan.n_dis'"),
         ("loss=hinge,hinges", "'hinges' is no choice of loss"),
     ):

@@ -96,6 +96,8 @@ def _close(sweep: Sweep) -> list[Point]:
     sweep.write_list()
     console = output()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
     table.add_row("points", sweep.count())
     table.add_row("list", str(sweep.folder / LIST))
     if _leaderboard(sweep, console):

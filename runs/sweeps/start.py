@@ -1,6 +1,9 @@
 """A sweep begins: it gets a folder of its own, and its points theirs where they are known."""
 
+import importlib.util
 import itertools
+import pkgutil
+import re
 import shlex
 import sys
 import traceback
@@ -58,6 +61,7 @@ def _begin(config: DictConfig) -> None:
             "hydra.sweeper.max_batch_size= would end the sweep at the first batch with a failed"
             " point: leave it out; the launcher says how many points run at once."
         )
+    _refuse_missing_launcher(config.hydra.launcher._target_)
     common = common_words(words)
     with read_write(config), open_dict(config):
         if config.sweep_name in (None, ""):
@@ -73,6 +77,20 @@ def _begin(config: DictConfig) -> None:
         ]
     if rank_zero_only.rank == 0:
         _make(Sweep(folder), config, words, common)
+
+
+def _refuse_missing_launcher(target: str) -> None:
+    plugin = re.match(r"hydra_plugins\.(hydra_(\w+)_launcher)\.", target)
+    if plugin and plugin[1] not in {found.name for found in pkgutil.iter_modules(_plugins())}:
+        raise UserError(
+            f"The launcher {plugin[2]} is not installed: pip install 'saddlepoint[{plugin[2]}]'."
+        )
+
+
+def _plugins() -> list[str]:
+    """Folders of Hydra's plugins."""
+    found = importlib.util.find_spec("hydra_plugins")
+    return list(found.submodule_search_locations or ()) if found else []
 
 
 def _make(sweep: Sweep, config: DictConfig, words: list[str], common: list[str]) -> None:
