@@ -34,7 +34,11 @@ def commands(*start):
 
 
 TRAIN = [words for words in commands("python", "train.py") if not {"--help", "-m"} & set(words)]
-SWEEPS = [words for words in commands("python", "train.py") if "-m" in words]
+SWEEPS = [
+    words
+    for words in commands("python", "train.py")
+    if "-m" in words and not any(word.startswith("hydra/sweeper=") for word in words)
+]
 SAMPLE = commands("python", "sample.py")
 EVALUATE = commands("python", "evaluate.py")
 EXTRACTORS = commands("python", "train_extractor.py")

@@ -72,8 +72,11 @@ def test_nothing_else_lands_at_the_top_level(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"saddlepoint"}
-    assert len(tops) == 2
+    ours = {"saddlepoint", "hydra_plugins"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == ours
+    assert len(tops) == 3
+    plugins = {name.split("/")[1] for name in names if name.startswith("hydra_plugins/")}
+    assert plugins == {"saddlepoint_sweepers"}  # the others of that namespace are other people's
     inside = {name.split("/")[1] for name in names if name.startswith("saddlepoint/")}
     assert not inside & {"tests", "benchmarks", "docs", "examples", "build", ".ci"}
 
@@ -89,7 +92,8 @@ def test_every_module_setting_and_asset_is_in_it(wheel):
     paths = [Path(line) for line in listed.stdout.splitlines()]
     package = [path for path in paths if len(path.parts) > 1 and path.parts[0] not in outside]
     assert len(package) > 150
-    missing = [str(p) for p in package if f"saddlepoint/{p}" not in names and (ROOT / p).exists()]
+    placed = {p: str(p) if p.parts[0] == "hydra_plugins" else f"saddlepoint/{p}" for p in package}
+    missing = [str(p) for p in package if placed[p] not in names and (ROOT / p).exists()]
     assert not missing
     for path in ("conf/train.yaml", "conf/gan/sngan.yaml", "datamodules/assets/avatars.npz"):
         assert f"saddlepoint/{path}" in names
@@ -104,6 +108,12 @@ def test_an_installed_package_trains_in_an_empty_folder(run, installed, tmp_path
     assert (tmp_path / "outputs" / "run" / "checkpoints" / "last.ckpt").exists()
     run(command, "sample", "run=last", "images=4")
     assert {path.name for path in tmp_path.iterdir()} == {"outputs"}
+
+
+def test_hydra_finds_the_installed_sweepers(run):
+    program = "from hydra.core.plugins import Plugins; from hydra.plugins.sweeper import Sweeper;"
+    program += "print([plugin.__name__ for plugin in Plugins.instance().discover(Sweeper)])"
+    assert "'LazyGPSweeper', 'OptunaSweeper'" in run("-c", program)
 
 
 def test_an_installed_command_starts_several_processes(run, installed, tmp_path):

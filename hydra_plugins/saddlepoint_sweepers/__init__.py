@@ -1,0 +1,1 @@
+"""Hydra's sweepers of our own. Hydra imports them at every start: what is heavy waits."""
