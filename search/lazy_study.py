@@ -175,7 +175,7 @@ class LazyStudy(Study):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{self.path} is no study ({' '.join(str(error).split())}): move it away, or choose"
-                " another folder by hydra.sweep.dir=..."
+                " another folder by sweep_name=..."
             ) from error
         refuse_another(content, self.search)
         self.take_up(goal)

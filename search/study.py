@@ -134,7 +134,7 @@ class Study(ABC):
         ):
             raise UserError(
                 f"The trials in {self.search.folder} were compared the other way round: leave"
-                " hydra.sweeper.direction as it was, or choose another hydra.sweep.dir."
+                " hydra.sweeper.direction as it was, or choose another sweep_name."
             )
         self.goal = goal if goal.direction is not None else self.goal
 
@@ -183,7 +183,7 @@ def refuse_another(kept: dict[str, Any], search: Search) -> None:
             raise UserError(
                 f"The sweep in {search.folder} searched with another {_WORDS[name]}"
                 f" ({_short(kept.get(name))}; now {_short(now[name])}): give the same command, or"
-                " another folder by hydra.sweep.dir=..."
+                " another folder by sweep_name=..."
             )
 
 

@@ -109,7 +109,7 @@ def test_a_search_and_its_end(sweeper, run, tmp_path):
 def test_scores_say_which_way_they_are_better_and_settings_overrule_them(sweeper, run, tmp_path):
     results, _ = run(sweeper, *PLANE, "scale=-1.0", trials=4)
     assert (results["score"], results["direction"]) == ("depth", "larger")
-    with pytest.raises(UserError, match="hydra.sweep.dir"):
+    with pytest.raises(UserError, match="choose another sweep_name"):
         run(sweeper, *PLANE, "scale=-1.0", "hydra.sweeper.direction=minimize")
 
 
@@ -251,7 +251,7 @@ def test_every_documented_search_begins(words, tmp_path):
     """As it stands, with one tiny run."""
     if "hydra/sweeper=optuna" in words:
         pytest.importorskip("optuna")
-    cut = ("hydra.sweeper.n_trials", "hydra.sweeper.seeds", "hydra.sweep.dir", "hydra/launcher")
+    cut = ("hydra.sweeper.n_trials", "hydra.sweeper.seeds", "sweep_name", "hydra/launcher")
     kept = [word for word in words if not word.startswith(cut) and "n_jobs" not in word]
     scored = ["monitor=quick", "monitor.num_real=200", "monitor.num_fake=50", "protocol=none"]
     small = [word for word in tiny((), tmp_path) if not word.startswith(("monitor", "protocol"))]
