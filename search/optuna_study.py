@@ -175,7 +175,7 @@ def _param(parameter: Parameter, value: Value) -> Any:
 def _value(parameter: Parameter, param: Any) -> Value:
     if isinstance(parameter, Steps):
         return min(parameter.values, key=lambda value: abs(_number(value) - param))
-    return param
+    return parameter.written(param) if isinstance(parameter, Interval) else param
 
 
 def _number(text: str) -> int | float:

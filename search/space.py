@@ -73,6 +73,10 @@ class Interval:
         low, high = self._ends()
         number = low + float(place[0]) * (high - low)
         number = math.exp(number) if self.log else number
+        return self.written(number)
+
+    def written(self, number: float) -> Value:
+        """The nearest value, with few digits where it is no whole number."""
         if self.whole:
             return int(min(max(round(number), self.low), self.high))
         return min(max(float(f"{number:.{DIGITS}g}"), self.low), self.high)
