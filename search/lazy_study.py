@@ -203,12 +203,12 @@ class LazyStudy(Study):
         self.learn()
         model.forget()
         running = [space.encode(t.values) for t in self._trials if t.state == RUNNING]
-        targets = self._targets(self._to_see())
+        targets, best = self._targets(self._to_see()), model.best_mean()
         model.imagine(np.array(running), self._imagined(targets))
         points = most_worthy(
             model,
             self.acquisition,
-            model.standardised(targets.max()),
+            best,
             space,
             around=space.encode(self.best.values),
             rng=np.random.default_rng([self.search.seed, tried]),

@@ -252,6 +252,13 @@ def test_the_densities_of_left_out_targets_are_those_of_processes_without_them()
         assert last[place] == pytest.approx(density, abs=1e-8)
 
 
+def test_the_best_mean_is_that_of_the_posterior_at_the_points_seen():
+    x, y = data(30, noise=1.0)
+    model = fed(lazy(schedule=Every(1000), noise=0.3), x, y)
+    assert model.best_mean() == pytest.approx(model.posterior(x).mean.max(), abs=1e-9)
+    assert model.best_mean() < model.standardised(y.max())
+
+
 def test_the_order_of_points_changes_nothing():
     x, y = data(40)
     order = np.random.default_rng(1).permutation(40)
