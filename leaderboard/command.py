@@ -14,7 +14,7 @@ from saddlepoint.atomic import write_text
 from saddlepoint.errors import UserError, one_line_on_ctrl_c
 from saddlepoint.leaderboard import Table, flat, published_figures, read, tables
 from saddlepoint.leaderboard.html_page import to_html
-from saddlepoint.leaderboard.terminal import show
+from saddlepoint.leaderboard.terminal import show, show_failures
 
 WIDE = 200  # characters, where output goes to a file
 
@@ -37,11 +37,14 @@ def _compare(options: argparse.Namespace) -> None:
     found = tables(reading.runs, figures, best=options.best)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     show(found, figures, console)
+    show_failures(reading.failures, console)
     for problem in reading.problems:
         print(f"note: {problem}", file=sys.stderr)
     _write(options.csv, lambda: flat.to_csv(found))
     _write(options.markdown, lambda: flat.to_markdown(found))
-    _write(options.html, lambda: to_html(found, figures, reading.problems))
+    _write(
+        options.html, lambda: to_html(found, figures, reading.problems, failures=reading.failures)
+    )
     if options.wandb:
         _log_to_wandb(options.wandb, found)
 

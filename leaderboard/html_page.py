@@ -17,7 +17,7 @@ from saddlepoint.leaderboard.html_place import Place
 from saddlepoint.leaderboard.html_runs import runs_card, settings
 from saddlepoint.leaderboard.html_tables import elsewhere, table_card
 from saddlepoint.leaderboard.published import Figure
-from saddlepoint.leaderboard.reading import printable
+from saddlepoint.leaderboard.reading import Failure, printable
 
 PARTS = Path(__file__).resolve().parent / "page"
 MOST_PICTURE_BYTES = 24_000_000  # of all sample grids together
@@ -28,14 +28,16 @@ def to_html(
     figures: Iterable[Figure] = (),
     problems: Iterable[str] = (),
     title: str = "Leaderboard",
+    failures: Iterable[Failure] = (),
 ) -> str:
     """Write the page.
 
     Args:
-        tables: from `leaderboard.grouping.tables`, at least one.
+        tables: from `leaderboard.grouping.tables`.
         figures: all published ones.
         problems: sentences on what could not be read.
         title: of the page.
+        failures: runs that have failed.
     """
     figures = list(figures)
     datasets: dict[str, list[Table]] = {}
@@ -53,7 +55,8 @@ def to_html(
             " a table holds one data set and one protocol."
         ),
         navigation="".join([*links, '<a href="#compare">compare settings</a>']),
-        problems=_problems(list(problems)),
+        problems=_listed("Not everything could be read", list(problems))
+        + _listed("Failed", [f"{f.folder}: {f.sentence}" for f in failures]),
         datasets="\n".join(_dataset(place, figures, budget) for place in places),
         runs=settings(places),
         style=(PARTS / "style.css").read_text(encoding="utf-8"),
@@ -78,8 +81,8 @@ def _dataset(place: Place, figures: list[Figure], budget: list[int]) -> str:
     )
 
 
-def _problems(problems: list[str]) -> str:
-    if not problems:
+def _listed(heading: str, sentences: list[str]) -> str:
+    if not sentences:
         return ""
-    listed = "".join(f"<li>{escape(printable(problem))}</li>" for problem in problems)
-    return f'<div class="card problems">Not everything could be read:<ul>{listed}</ul></div>'
+    listed = "".join(f"<li>{escape(printable(sentence))}</li>" for sentence in sentences)
+    return f'<div class="card problems">{heading}:<ul>{listed}</ul></div>'

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.errors import UserError
+from saddlepoint.records import ending
+from saddlepoint.records.ending import FAILED, FILES
 from saddlepoint.records.reading import read_records
 from saddlepoint.records.record import FILE_NAME
 from saddlepoint.records.settings import flat
@@ -83,11 +85,25 @@ class Run:
         return max(points[-1].iteration for points in self.points.values())
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A run that has failed, whether it has a score or not.
+
+    Attributes:
+        folder: of the run.
+        sentence: why.
+    """
+
+    folder: Path
+    sentence: str
+
+
 @dataclass
 class Reading:
-    """All runs found, and sentences on what could not be read."""
+    """All runs found, those that have failed, and sentences on what could not be read."""
 
     runs: list[Run] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -98,13 +114,14 @@ def read(paths: Iterable[str | Path]) -> Reading:
     iterations: of the records of one iteration the last one counts.
 
     Raises:
-        UserError: a path is missing, or there is no record at all.
+        UserError: a path is missing, or there is neither a record nor a failed run.
     """
     paths = [Path(path) for path in paths]
     reading = Reading()
-    for file in _record_files(paths):
+    for file in _files(paths, FILE_NAME):
         reading.runs += _runs(file, read_records(file, reading.problems))
-    if not reading.runs:
+    reading.failures = _failures(paths)
+    if not reading.runs and not reading.failures:
         places = ", ".join(str(path) for path in paths)
         hints = " ".join(reading.problems)
         raise UserError(
@@ -114,14 +131,21 @@ def read(paths: Iterable[str | Path]) -> Reading:
     return reading
 
 
-def _record_files(paths: list[Path]) -> list[Path]:
+def _files(paths: list[Path], name: str) -> list[Path]:
     files: dict[Path, Path] = {}  # a file that two paths lead to is one file
     for path in paths:
         if not path.exists():
             raise UserError(f"There is no {path}: give folders of runs, such as outputs/.")
-        found = [path] if path.is_file() else sorted(path.rglob(FILE_NAME))
+        found = [path] if path.is_file() else sorted(path.rglob(name))
         files |= {file.resolve(): file for file in found if file.resolve() not in files}
     return list(files.values())
+
+
+def _failures(paths: list[Path]) -> list[Failure]:
+    folders = [file.parent for file in _files([p for p in paths if p.is_dir()], FILES[FAILED])]
+    ends = {folder: ending.read(folder) for folder in folders}
+    failed = {folder: end for folder, end in ends.items() if end and end.state == FAILED}
+    return [Failure(folder, printable(end.sentence)) for folder, end in failed.items()]
 
 
 def _runs(file: Path, records: list[dict[str, Any]]) -> list[Run]:

@@ -10,6 +10,7 @@ from rich.text import Text
 from saddlepoint.leaderboard import text
 from saddlepoint.leaderboard.grouping import Table
 from saddlepoint.leaderboard.published import Figure
+from saddlepoint.leaderboard.reading import Failure, printable
 
 
 def show(tables: list[Table], figures: Iterable[Figure], console: Console) -> None:
@@ -28,6 +29,15 @@ def show(tables: list[Table], figures: Iterable[Figure], console: Console) -> No
             shown = [f for t in tables if t.dataset == table.dataset for f in t.published]
             others = [f for f in figures if f.fits(table.dataset, table.shape) and f not in shown]
             _show_published(table.dataset, others, console)
+
+
+def show_failures(failures: Iterable[Failure], console: Console) -> None:
+    """Print the runs that have failed, and why."""
+    failures = list(failures)
+    if failures:
+        console.print(Text(f"failed: {text.count(len(failures), 'run')}", "bold red"))
+    for failure in failures:
+        console.print(Text(f"  {printable(failure.folder)}: {failure.sentence}"), soft_wrap=True)
 
 
 def _show_table(table: Table, console: Console) -> None:

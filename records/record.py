@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saddlepoint.atomic import UnwritableError, append
+from saddlepoint.atomic import UnwritableError, append, whole_file
 from saddlepoint.records.origin import versions
 
 if TYPE_CHECKING:
@@ -108,3 +108,29 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
     except OSError as error:
         raise UnwritableError(path, error) from error
     append(path, line)
+
+
+def drop_records_after(path: Path, iteration: int) -> None:
+    """Drop the records of iterations that a run is about to repeat, and lines that are torn.
+
+    Args:
+        path: of the records; there may be none.
+        iteration: the last whose records stay.
+
+    Raises:
+        UnwritableError: the file cannot be written; it is as it was.
+    """
+    if not path.is_file():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if _iteration(line) <= iteration]
+    if kept != lines:
+        with whole_file(path) as file:
+            file.writelines(kept)
+
+
+def _iteration(line: bytes) -> float:
+    try:
+        return json.loads(line)["iteration"] or 0
+    except (ValueError, TypeError, KeyError):
+        return float("inf")

@@ -7,7 +7,7 @@ from typing import Any
 HARMLESS = (
     *("trainer", "logger", "monitor", "protocol", "keep_best", "output_dir", "data_dir"),
     "metrics",  # the monitor's name in records of schema 1
-    *("run_name", "ckpt", "trust", "debug", "allow_changes", "gan.log_every"),
+    *("run_name", "sweep_name", "ckpt", "trust", "debug", "allow_changes", "gan.log_every"),
     *("sample_every", "score_every", "checkpoint_every"),
     # Where data lie, not what they are.
     *(

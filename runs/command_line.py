@@ -71,13 +71,19 @@ def mistakes() -> Iterator[None]:
         sys.exit(2)
 
 
-def user_sentence(error: BaseException) -> str | None:
-    """Return what to tell the user, or None if the error is not theirs to mend."""
+def causes(error: BaseException) -> list[BaseException]:
+    """An error, what led to it, what led to that, and so on."""
     chain = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
+    return chain
+
+
+def user_sentence(error: BaseException) -> str | None:
+    """Return what to tell the user, or None if the error is not theirs to mend."""
+    chain = causes(error)
     for link in chain:
         if isinstance(link, UserError):
             return " ".join(str(link).split())

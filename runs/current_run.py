@@ -18,12 +18,11 @@ from saddlepoint.devices import device_name
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.gans.loss_log import DivergedError
+from saddlepoint.records import ending
 from saddlepoint.records.origin import origin
+from saddlepoint.records.record import FILE_NAME
 from saddlepoint.runs import checkpoint_file, lock
 from saddlepoint.runs.content_hash import tensors_in
-
-#: In the folder of a run that is over, its last scores included; a run without it can be resumed.
-FINISHED = "finished.txt"
 
 
 @dataclass
@@ -40,6 +39,7 @@ class CurrentRun:
         seconds_before: wall-clock of the run before this process.
         stopped_by: the signal that ends the run early, if one does.
         new_output_dir: whether the folder above was made for this run.
+        is_locked: whether who begins the run is the only writer of the folder already.
     """
 
     config: DictConfig
@@ -51,6 +51,7 @@ class CurrentRun:
     seconds_before: float = 0.0
     stopped_by: str | None = None
     new_output_dir: bool = False
+    is_locked: bool = False
     _started: float = field(default_factory=time.monotonic)
     _lock: IO[str] | None = None
 
@@ -71,6 +72,11 @@ class CurrentRun:
         return self.folder / checkpoint_file.LAST
 
     @property
+    def records(self) -> Path:
+        """The file of its scores."""
+        return self.folder / FILE_NAME
+
+    @property
     def seconds(self) -> float:
         """Wall-clock of the run so far, over all its processes."""
         return self.seconds_before + time.monotonic() - self._started
@@ -81,7 +87,7 @@ class CurrentRun:
         Raises:
             UserError: another process is.
         """
-        if rank_zero_only.rank == 0:
+        if rank_zero_only.rank == 0 and not self.is_locked:
             self._lock = lock.hold(self.folder)
         return self
 
@@ -111,16 +117,20 @@ class CurrentRun:
         command = shlex.join(["python", "train.py", *self.overrides])
         write_text(self.folder / "command.txt", command + "\n")
         self.checkpoint.parent.mkdir(exist_ok=True)
-        (self.folder / FINISHED).unlink(missing_ok=True)
+        ending.forget(self.folder)
         self._started = time.monotonic()
 
-    def finish(self) -> None:
+    def finish(self, score: float | None) -> None:
         """Note that nothing of the run is left to do.
+
+        Args:
+            score: its last.
 
         Raises:
             UserError: it cannot be written.
         """
-        write_text(self.folder / FINISHED, f"{self.config.iterations} iterations and all scores\n")
+        sentence = f"{self.config.iterations} iterations and all scores"
+        ending.write(self.folder, ending.Ending(ending.FINISHED, sentence, score, self.seconds))
 
     def save(self, trainer: pl.Trainer, game: Game, path: Path | None = None) -> None:
         """Write a checkpoint, unless the game has diverged: the last good one is kept.

@@ -2,15 +2,19 @@
 
 import logging
 import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from saddlepoint.errors import UserError
+from saddlepoint.records.record import drop_records_after
 from saddlepoint.records.settings import HARMLESS, flat, is_under
 from saddlepoint.runs import lock
+from saddlepoint.runs.checkpoint_file import LAST
 from saddlepoint.runs.trained_run import TrainedRun
+from saddlepoint.runs.trust import is_allowed, targets
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +50,7 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
         return Resumption(config, overrides)
     run, older = _wanted(config)
     config, merged = run.composed(overrides)
-    changed = changes(run.content["config"], OmegaConf.to_container(config, resolve=True))
-    if changed and not config.allow_changes:
-        listed = ", ".join(f"{key} ({old} -> {new})" for key, (old, new) in changed.items())
-        raise UserError(
-            f"Resuming {run.checkpoint} would alter its training, as settings differ: {listed};"
-            " put them back, or add allow_changes=true."
-        )
+    _refuse_changes(run, config)
     # Where all iterations are done and scores are missing, those are made up.
     if run.iteration > config.iterations or (
         run.iteration == config.iterations and run.is_finished
@@ -65,6 +63,51 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
         )
     os.environ[CHOSEN] = str(run.checkpoint)
     return Resumption(config, merged, run)
+
+
+def take_up(folder: Path, config: DictConfig, overrides: list[str]) -> Resumption:
+    """Go on with the run that lies in a folder, by the settings it was begun with; or begin it.
+
+    These settings are all there are: other than with `resume`, nothing that the run's file names is
+    made, so that it may name what they name.
+
+    Raises:
+        UserError: a setting that alters training changed without ``allow_changes=true``.
+    """
+    named = targets(OmegaConf.to_container(config, resolve=True))
+    run = TrainedRun(folder / LAST, [str(t).split(".")[0] for t in named if not is_allowed(t, ())])
+    if not run.checkpoint.exists():
+        drop_records_after(run.records, iteration=0)
+        return Resumption(config, overrides)
+    _refuse_changes(run, config)
+    if run.iteration > config.iterations:
+        raise UserError(
+            f"The run {run.folder} has {run.iteration} iterations already: raise iterations=."
+        )
+    drop_records_after(run.records, run.iteration)
+    return Resumption(config, overrides, run)
+
+
+def changes_of(folder: Path, config: DictConfig) -> dict[str, tuple[Any, Any]]:
+    """Settings that alter training and differ from those of a folder's run, see `changes`."""
+    if not (folder / "config.yaml").exists():
+        return {}
+    begun = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    return changes(begun, OmegaConf.to_container(config, resolve=True))
+
+
+def listed(changed: dict[str, tuple[Any, Any]]) -> str:
+    """Changes in words."""
+    return ", ".join(f"{key} ({old} -> {new})" for key, (old, new) in changed.items())
+
+
+def _refuse_changes(run: TrainedRun, config: DictConfig) -> None:
+    changed = changes(run.content["config"], OmegaConf.to_container(config, resolve=True))
+    if changed and not config.allow_changes:
+        raise UserError(
+            f"Resuming {run.checkpoint} would alter its training, as settings differ:"
+            f" {listed(changed)}; put them back, or add allow_changes=true."
+        )
 
 
 def _wanted(config: DictConfig) -> tuple[TrainedRun, list[TrainedRun]]:

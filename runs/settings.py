@@ -56,6 +56,7 @@ class RunSettings:
         data_dir: where data sets lie, or are downloaded to.
         output_dir: gets one folder a run.
         run_name: of that folder; null: data, method, terms, seed and time.
+        sweep_name: of a sweep's folder; null: by the words of its command.
         ckpt: a checkpoint or run folder to resume; last: the newest run.
         trust: packages whose classes the settings of a checkpoint may name, see `runs.trust`.
         allow_changes: resume although settings that alter training differ.
@@ -85,6 +86,7 @@ class RunSettings:
     data_dir: str = "data"
     output_dir: str = "outputs"
     run_name: str | int | None = None
+    sweep_name: str | int | None = None
     ckpt: str | None = None
     trust: Sequence[str] = ()
     allow_changes: bool = False

@@ -16,6 +16,8 @@ from typing import Any
 
 import hydra
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
@@ -26,10 +28,10 @@ from saddlepoint.errors import UserError
 from saddlepoint.evaluation.callback import ScoreCallback
 from saddlepoint.evaluation.interruption import ScoreInterruptedError
 from saddlepoint.gans import Game
+from saddlepoint.records.reading import read_records
 from saddlepoint.runs import command_line
 from saddlepoint.runs.build import build_game
 from saddlepoint.runs.callbacks import callback_of
-from saddlepoint.runs.callbacks.final_scores import FinalScores
 from saddlepoint.runs.callbacks.last_checkpoint import signals_given_back
 from saddlepoint.runs.closing_screen import closing_screen, is_unfinished, missing_scores
 from saddlepoint.runs.current_run import CurrentRun, new_folder, title_of
@@ -37,9 +39,11 @@ from saddlepoint.runs.loggers import finish
 from saddlepoint.runs.lost_ranks import none_is_lost
 from saddlepoint.runs.overrides import resolved, typed_overrides
 from saddlepoint.runs.progress import output
-from saddlepoint.runs.resume import resume
+from saddlepoint.runs.resume import resume, take_up
 from saddlepoint.runs.settings import check_settings, check_terms
 from saddlepoint.runs.stages import FOLDER, after_stages
+from saddlepoint.runs.sweeps import running
+from saddlepoint.runs.sweeps.point import play_point
 from saddlepoint.runs.threads import share_of_the_cores
 from saddlepoint.runs.trained_run import TrainedRun
 from saddlepoint.runs.trainer import build_callbacks, build_loggers, build_trainer
@@ -47,26 +51,37 @@ from saddlepoint.runs.trainer import build_callbacks, build_loggers, build_train
 
 @hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="train")
 def _composed(config: DictConfig) -> float | None:
-    """Train one run from composed settings."""
+    """Train one run, or one point of a sweep, from composed settings."""
+    play = partial(train, config, typed_overrides(), sys.exit)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return play_point(config, play)
     with command_line.mistakes():
-        return train(config, typed_overrides(), on_stop=sys.exit)
+        return play()
 
 
 def train(
-    config: DictConfig, overrides: list[str], on_stop: Callable[[int], Any] = lambda code: None
+    config: DictConfig,
+    overrides: list[str],
+    on_stop: Callable[[int], Any] = lambda code: None,
+    point: Path | None = None,
 ) -> float | None:
     """Train one run, fresh or resumed; return its last score, or None where nothing scores.
 
     Args:
         config: composed settings.
         overrides: the command line that led to them.
-        on_stop: gets the exit code, 128 and the signal's number, if a signal ended the run early.
+        on_stop: gets the exit code, 128 and the signal's number, if a signal ended the run early;
+            in a sweep also if it came too late for that.
+        point: folder of a sweep's point, which the caller holds; what lies there is gone on with.
     """
     _quiet_lightning()
     console = output()
     # Whatever can be wrong with settings and data is found before the run's folder is made.
     check_settings(_known_before(config), "train")
-    config, overrides, left = resume(config, overrides)
+    if point is None:
+        config, overrides, left = resume(config, overrides)
+    else:
+        config, overrides, left = take_up(point, config, overrides)
     if left is not None:
         check_settings(config, "train")
     overrides = resolved(overrides, config)
@@ -88,9 +103,10 @@ def train(
         title=title,
         data=data.spec.plain(),
         stages=reports,
-        folder=new_folder(config, title) if left is None else left.folder,
+        folder=point or (new_folder(config, title) if left is None else left.folder),
         seconds_before=0.0 if left is None else left.seconds,
         new_output_dir=new_output_dir,
+        is_locked=point is not None,
     )
     with run:
         if left is not None and left.checkpoint.stat().st_mtime_ns != left.written:
@@ -98,9 +114,10 @@ def train(
         before = None if left is None else left.threads
         trainer = _play(run, game, data, console, before)
     # The first process alone: launchers kill the others when one ends with another code than 0.
-    if run.stopped_by and is_unfinished(trainer, game) and trainer.is_global_zero:
+    is_cut = is_unfinished(trainer, game) or point is not None
+    if run.stopped_by and is_cut and trainer.is_global_zero:
         on_stop(128 + signal.Signals[run.stopped_by])
-    return _objective(trainer, game)
+    return _objective(run, trainer, game)
 
 
 def _play(
@@ -142,7 +159,7 @@ def _play(
         run.stopped_by = run.stopped_by or signal.SIGTERM.name
     if trainer.is_global_zero:
         if not is_unfinished(trainer, game):
-            run.finish()
+            run.finish(_objective(run, trainer, game))
         closing_screen(console, run, trainer, game)
     return trainer
 
@@ -173,10 +190,12 @@ def _take_up(left: TrainedRun, game: Game, data: DataModule, allow_changes: bool
     game.load_state(left.content["game"])
 
 
-def _objective(trainer: pl.Trainer, game: Game) -> float | None:
-    final, monitor = (callback_of(trainer, kind) for kind in (FinalScores, ScoreCallback))
-    if final is not None and game.iteration in final.results:
-        return next(iter(final.results[game.iteration].means.values()))
+def _objective(run: CurrentRun, trainer: pl.Trainer, game: Game) -> float | None:
+    """The last score; of the last iteration the one recorded last, by whatever process."""
+    of_the_end = [r for r in read_records(run.records) if r["iteration"] == game.iteration]
+    if of_the_end:
+        return next(iter(of_the_end[-1]["scores"].values()), None)
+    monitor = callback_of(trainer, ScoreCallback)
     return next(iter(monitor.last_scores.values()), None) if monitor is not None else None
 
 
@@ -189,4 +208,4 @@ def _quiet_lightning() -> None:
 
 def main() -> None:
     """Run the command with the words of the command line."""
-    command_line.run(_composed)
+    command_line.run(partial(running.to_its_end, _composed))

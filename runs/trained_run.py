@@ -14,12 +14,13 @@ from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.spec import DataSpec
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
+from saddlepoint.records.ending import FILES, FINISHED
 from saddlepoint.records.origin import UNKNOWN_ORIGIN
 from saddlepoint.records.record import FILE_NAME
 from saddlepoint.runs import checkpoint_file
 from saddlepoint.runs.build import game_of_checkpoint
 from saddlepoint.runs.checkpoint_file import LAST
-from saddlepoint.runs.current_run import FINISHED, title_of
+from saddlepoint.runs.current_run import title_of
 from saddlepoint.runs.overrides import merge
 from saddlepoint.runs.stages import FOLDER, after_stages
 from saddlepoint.runs.trust import check_settings_of_file, check_words_of_file, targets
@@ -124,7 +125,7 @@ class TrainedRun:
     @property
     def is_finished(self) -> bool:
         """Whether the run is over, its last scores included; reads no checkpoint."""
-        return (self.folder / FINISHED).exists()
+        return (self.folder / FILES[FINISHED]).exists()
 
     @property
     def seconds(self) -> float:
