@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saddlepoint.schema import Positive, checked
 
-#: Seconds that the backend waits longer than the run does.
-BACKEND_LATER = 10
+#: Least seconds that the backend waits, also for processes that are only starting.
+BACKEND_WAITS = 600
 
 
 class GameStrategy(DDPStrategy):
@@ -24,15 +24,16 @@ class GameStrategy(DDPStrategy):
     over the moving player's. The game averages those itself (`average_gradients`).
 
     Args:
-        timeout_s: seconds that one process may let the others wait (while it writes a checkpoint or
-            computes what it alone computes) before the run ends with a sentence.
+        timeout_s: seconds that a process may be frozen, or its machine gone, before the run ends
+            with a sentence. One that lives, and lets the others wait, ends it after 10 minutes or
+            after this, if it is more.
         settings: of `pytorch_lightning.strategies.DDPStrategy`.
     """
 
     @checked
-    def __init__(self, *, timeout_s: Positive = 600.0, **settings: Any) -> None:
-        # The backend's own end, without a sentence, comes after that.
-        super().__init__(timeout=timedelta(seconds=timeout_s + BACKEND_LATER), **settings)
+    def __init__(self, *, timeout_s: Positive = 120.0, **settings: Any) -> None:
+        waits = max(BACKEND_WAITS, timeout_s + 10)  # the backend does not say who is lost
+        super().__init__(timeout=timedelta(seconds=waits), **settings)
         self.timeout_s = timeout_s
 
     def _configure_launcher(self) -> None:
