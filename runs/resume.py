@@ -77,14 +77,14 @@ def take_up(folder: Path, config: DictConfig, overrides: list[str]) -> Resumptio
     named = targets(OmegaConf.to_container(config, resolve=True))
     run = TrainedRun(folder / LAST, [str(t).split(".")[0] for t in named if not is_allowed(t, ())])
     if not run.checkpoint.exists():
-        drop_records_after(run.records, iteration=0)
+        rank_zero_only(drop_records_after)(run.records, iteration=0)
         return Resumption(config, overrides)
     _refuse_changes(run, config)
     if run.iteration > config.iterations:
         raise UserError(
             f"The run {run.folder} has {run.iteration} iterations already: raise iterations=."
         )
-    drop_records_after(run.records, run.iteration)
+    rank_zero_only(drop_records_after)(run.records, run.iteration)
     return Resumption(config, overrides, run)
 
 

@@ -32,7 +32,7 @@ from saddlepoint.records.reading import read_records
 from saddlepoint.runs import command_line
 from saddlepoint.runs.build import build_game
 from saddlepoint.runs.callbacks import callback_of
-from saddlepoint.runs.callbacks.last_checkpoint import signals_given_back
+from saddlepoint.runs.callbacks.last_checkpoint import hand_over, signals_given_back
 from saddlepoint.runs.closing_screen import closing_screen, is_unfinished, missing_scores
 from saddlepoint.runs.current_run import CurrentRun, new_folder, title_of
 from saddlepoint.runs.loggers import finish
@@ -40,6 +40,7 @@ from saddlepoint.runs.lost_ranks import none_is_lost
 from saddlepoint.runs.overrides import resolved, typed_overrides
 from saddlepoint.runs.progress import output
 from saddlepoint.runs.resume import resume, take_up
+from saddlepoint.runs.same_command import AUTO, play_or_go_on
 from saddlepoint.runs.settings import check_settings, check_terms
 from saddlepoint.runs.stages import FOLDER, after_stages
 from saddlepoint.runs.sweeps import running
@@ -56,7 +57,7 @@ def _composed(config: DictConfig) -> float | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return play_point(config, play)
     with command_line.mistakes():
-        return play()
+        return play_or_go_on(config, play) if config.ckpt == AUTO else play()
 
 
 def train(
@@ -72,12 +73,13 @@ def train(
         overrides: the command line that led to them.
         on_stop: gets the exit code, 128 and the signal's number, if a signal ended the run early;
             in a sweep also if it came too late for that.
-        point: folder of a sweep's point, which the caller holds; what lies there is gone on with.
+        point: folder of a sweep's point, or of ``ckpt=auto``, which the caller holds; what lies
+            there is gone on with.
     """
     _quiet_lightning()
     console = output()
     # Whatever can be wrong with settings and data is found before the run's folder is made.
-    check_settings(_known_before(config), "train")
+    check_settings(config if point else _known_before(config), "train")
     if point is None:
         config, overrides, left = resume(config, overrides)
     else:
@@ -116,7 +118,10 @@ def train(
     # The first process alone: launchers kill the others when one ends with another code than 0.
     is_cut = is_unfinished(trainer, game) or point is not None
     if run.stopped_by and is_cut and trainer.is_global_zero:
-        on_stop(128 + signal.Signals[run.stopped_by])
+        number = signal.Signals[run.stopped_by]
+        if is_unfinished(trainer, game):
+            hand_over(number)
+        on_stop(128 + number)
     return _objective(run, trainer, game)
 
 
