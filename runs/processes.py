@@ -39,7 +39,7 @@ def refuse_misfits(trainer: pl.Trainer) -> None:
         UserError: names what does not fit, and the cure.
     """
     started = _started_outside()
-    wanted = trainer.world_size
+    wanted = trainer.num_devices * trainer.num_nodes
     if wanted > 1 and not isinstance(trainer.strategy, GameStrategy):
         raise UserError(
             f"A run in {wanted} processes needs their gradients averaged player by player: add"

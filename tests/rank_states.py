@@ -9,6 +9,7 @@ import socket
 import traceback
 
 import torch
+import torch.distributed
 from lightning_fabric.utilities.rank_zero import rank_zero_only as fabrics
 from pytorch_lightning import Callback
 from pytorch_lightning.utilities import rank_zero_only
@@ -50,34 +51,45 @@ def train_on_ranks(words, ranks, nodes=1):
     """Train in so many forks of this process."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
+    local = ranks // nodes
+
+    def train(rank):
+        os.environ |= {
+            "RANK": f"{rank}",
+            "WORLD_SIZE": f"{ranks}",
+            "GROUP_RANK": f"{rank // local}",
+            "LOCAL_RANK": f"{rank % local}",
+            "LOCAL_WORLD_SIZE": f"{local}",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": f"{port}",
+            "TORCHELASTIC_RUN_ID": "test",
+        }
+        rank_zero_only.rank = fabrics.rank = rank
+        train_here(words)
+
+    in_forks(train, ranks)
+
+
+def in_forks(body, count):
+    """Call a function with 0, 1, ... in forks of this process, all at once."""
     children = []
-    for rank in range(ranks):
+    for number in range(count):
         child = os.fork()
         if not child:
-            _train_as(rank, ranks, nodes, port, words)
+            code = 1
+            try:
+                body(number)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
         children.append(child)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    assert codes == [0] * ranks
+    assert codes == [0] * count
 
 
-def _train_as(rank, ranks, nodes, port, words):
-    local = ranks // nodes
-    os.environ |= {
-        "RANK": f"{rank}",
-        "WORLD_SIZE": f"{ranks}",
-        "GROUP_RANK": f"{rank // local}",
-        "LOCAL_RANK": f"{rank % local}",
-        "LOCAL_WORLD_SIZE": f"{local}",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": f"{port}",
-        "TORCHELASTIC_RUN_ID": "test",
-    }
-    rank_zero_only.rank = fabrics.rank = rank
-    code = 1
-    try:
-        train_here(words)
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
+def meet(folder, rank, ranks):
+    """Join the processes that meet in a folder."""
+    place = f"file://{folder}/meet"
+    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=ranks)

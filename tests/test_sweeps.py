@@ -2,17 +2,6 @@
 
 import csv
 import json
-import os
-import signal
-import time
-
-import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from train_cli import command, finish, start
-
-from saddlepoint.leaderboard import read
-from saddlepoint.runs.sweeps.folder import Sweep
-from saddlepoint.runs.sweeps.names import common_keys, identity, name_of, point_name
 
 #: A game on points that takes moments, with a score every other iteration.
 TINY = [

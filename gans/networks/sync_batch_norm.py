@@ -25,7 +25,7 @@ class SyncBatchNorm(_BatchNorm):
         ranks = rank_and_count()[1]
         if not self.training or ranks == 1:
             return super().forward(features)
-        values = features.float()
+        values = features.to(torch.promote_types(features.dtype, torch.float32))
         others = [0, *range(2, values.ndim)]
         both = torch.stack(torch.var_mean(values, others, correction=0))
         variances, means = of_all_ranks(both[None]).unbind(1)
