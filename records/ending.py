@@ -45,8 +45,8 @@ def write(folder: Path, ending: Ending) -> None:
         UnwritableError: it cannot be written.
     """
     lines = [" ".join(ending.sentence.split())]
-    lines += [f"score {ending.score!r}"] * (ending.score is not None)
-    lines += [f"seconds {ending.seconds:.3f}"] * (ending.seconds is not None)
+    lines += [] if ending.score is None else [f"score {ending.score!r}"]
+    lines += [] if ending.seconds is None else [f"seconds {ending.seconds:.3f}"]
     write_text(folder / FILES[ending.state], "\n".join(lines) + "\n")
     forget(folder, but=ending.state)
 

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +25,9 @@ from saddlepoint.errors import UserError, one_line_on_ctrl_c
 from saddlepoint.records.settings import flat
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+
+# A preset in conf/hydra has the name of the plugin that it sets, which Hydra remarks on.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/\w+/\w+' is validated against ConfigStore")
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -111,6 +115,9 @@ def _config_sentence(message: str) -> str:
             f"{did_you_mean(get_close_matches(name, options, n=1)).rstrip('.')}"
             f" (choices: {', '.join(options)})."
         )
+    if plugin := re.search(r"hydra_plugins\.hydra_(\w+)_launcher", message):
+        name = plugin.group(1)
+        return f"hydra/launcher={name} is not installed: pip install 'saddlepoint[{name}]'."
     if key := re.search(r"Could not override '([^']+)'", message):
         name = key.group(1).split("@")[0]
         near = nearest_settings(name, known_settings(_config_name()))

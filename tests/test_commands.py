@@ -1,9 +1,12 @@
 """Every command in README.md and docs/ is run: as it stands, on tiny networks."""
 
+import math
+import os
 import re
 import shlex
 from pathlib import Path
 
+import joblib
 import pytest
 from omegaconf import OmegaConf
 from pictures import picture, put
@@ -11,7 +14,9 @@ from train_cli import QUICK, ROOT, command, composed, train_here
 
 from saddlepoint.datamodules.download import DOWNLOADS as FETCHED
 from saddlepoint.errors import UserError
-from saddlepoint.runs import evaluate, sample, train_extractor
+from saddlepoint.runs import checkpoint_file, evaluate, sample, train_extractor
+from saddlepoint.runs.sweeps.folder import Sweep
+from saddlepoint.runs.sweeps.names import parsed
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -98,9 +103,18 @@ def test_sweep(words, tmp_path):
     if toys:  # every method, and of its seeds one
         words = [word for word in words if not word.startswith("seed=")]
     data = ["datamodule.num_items=1000"] if toys else ["datamodule=avatars"]
+    at_once = "hydra/launcher=joblib" in words
+    if at_once:
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     assert command([*words, *QUICK, *data, f"output_dir={tmp_path}"]) == 0
-    jobs = 5 if toys else {("-m", "seed=0,1,2"): 3}.get(words, 2 * 6)
-    assert len(list(tmp_path.glob("*-seed*/checkpoints/last.ckpt"))) == jobs
+    found = {Path(path).parent.parent for path in tmp_path.rglob("checkpoints/last.ckpt")}
+    (sweep,) = {folder.parent for folder in found}
+    assert {point.folder for point in Sweep(sweep).points() if point.state == "finished"} == found
+    swept = [parsed(word) for word in words if "=" in word and parsed(word).is_sweep_override()]
+    assert len(found) == math.prod(len(word.value().list) for word in swept)
+    if at_once:  # the cores are divided
+        given = os.environ.get("OMP_NUM_THREADS") or max(1, joblib.cpu_count() // 2)
+        assert {checkpoint_file.load(folder)["threads"] for folder in found} == {int(given)}
 
 
 #: What a run has to be trained with for a picture, where the default run does not do.

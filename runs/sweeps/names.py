@@ -32,21 +32,21 @@ def name_of(words: Iterable[str]) -> str:
     return f"{name[: LONGEST - 9].rstrip('+-.') or 'sweep'}-{digest}"
 
 
-def point_name(words: Sequence[str], common: Collection[str]) -> str:
+def point_name(words: Iterable[str], common: Collection[str]) -> str:
     """The name of a point, by what tells it from the others of its sweep.
 
     Args:
         words: that it is composed from.
-        common: keys whose words all points have.
+        common: words that all points have, see `common_words`.
     """
-    own = [word for word in words if parsed(word).key_or_group not in common]
+    own = [word for word in map(_as_sweepers_write, map(parsed, words)) if word not in common]
     return name_of(sorted(own)) if own else "point"
 
 
-def common_keys(words: Iterable[str]) -> list[str]:
-    """Keys of a sweep's command line that all points have with one value."""
-    found = [parsed(word) for word in words]
-    return [override.key_or_group for override in found if not override.is_sweep_override()]
+def common_words(words: Iterable[str]) -> list[str]:
+    """Of a sweep's command line, the words of one value; a sweeper may still give some another."""
+    last = {override.key_or_group: override for override in map(parsed, words)}
+    return [_as_sweepers_write(word) for word in last.values() if not word.is_sweep_override()]
 
 
 def identity(words: Sequence[str]) -> list[str]:
@@ -58,6 +58,10 @@ def identity(words: Sequence[str]) -> list[str]:
     fixed = [word for word in words if word not in swept]
     said = [word for word in fixed if not is_under(parsed(word).key_or_group, HARMLESS)]
     return [*sorted(swept), *sorted(said)]
+
+
+def _as_sweepers_write(override: Override) -> str:
+    return f"{override.get_key_element()}={override.get_value_element_as_str()}"
 
 
 def parsed(word: str) -> Override:

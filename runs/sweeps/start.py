@@ -19,7 +19,7 @@ from saddlepoint.errors import UserError
 from saddlepoint.runs.command_line import mistakes
 from saddlepoint.runs.sweeps import running
 from saddlepoint.runs.sweeps.folder import Sweep
-from saddlepoint.runs.sweeps.names import common_keys, identity, name_of, parsed, point_name
+from saddlepoint.runs.sweeps.names import common_words, identity, name_of, parsed, point_name
 
 #: Settings of one run, and what a sweep has in their place.
 OF_ONE_RUN = {
@@ -58,12 +58,13 @@ def _begin(config: DictConfig) -> None:
             "hydra.sweeper.max_batch_size= would end the sweep at the first batch with a failed"
             " point: leave it out; the launcher says how many points run at once."
         )
-    common = common_keys(words)
+    common = common_words(words)
     with read_write(config), open_dict(config):
         if config.sweep_name in (None, ""):
             config.sweep_name = name_of(_identity(config, words))
         folder = Path(str(config.hydra.sweep.dir))
-    # What Hydra composes every job from, in whatever process it runs.
+    # What Hydra composes every job from, in whatever process it runs. Words that name no point are
+    # told where Hydra has its keys that name no job.
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = str(folder)
         config.hydra.overrides.hydra += [
