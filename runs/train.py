@@ -6,6 +6,7 @@ drive it.
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -45,7 +46,7 @@ from saddlepoint.runs.settings import check_settings, check_terms
 from saddlepoint.runs.stages import FOLDER, after_stages
 from saddlepoint.runs.sweeps import running
 from saddlepoint.runs.sweeps.point import play_point
-from saddlepoint.runs.threads import share_of_the_cores
+from saddlepoint.runs.threads import ALLOTTED, share_of_the_cores
 from saddlepoint.runs.trained_run import TrainedRun
 from saddlepoint.runs.trainer import build_callbacks, build_loggers, build_trainer
 
@@ -170,8 +171,8 @@ def _play(
 
 
 def _cores(trainer: pl.Trainer, before: int | None) -> contextlib.AbstractContextManager[None]:
-    """The first process looks for other runs; the others inherit what it finds."""
-    if not trainer.is_global_zero:
+    """The first process looks for other runs; others inherit what it finds, or SLURM says it."""
+    if not trainer.is_global_zero and ALLOTTED not in os.environ:
         return contextlib.nullcontext()
     if trainer.strategy.root_device.type != "cpu":
         before = None  # nothing that is learned is computed by threads

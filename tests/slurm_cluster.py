@@ -6,6 +6,8 @@ As a command, ``python tests/slurm_cluster.py FOLDER`` starts it, says how to us
 import contextlib
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,7 +33,7 @@ SchedulerType=sched/builtin
 SchedulerParameters=sched_interval=1
 ReturnToService=2
 KillWait=10
-NodeName=n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs=2
+NodeName=n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first},{second}] CPUs=2
 PartitionName=main Nodes=ALL Default=YES
 """
 #: Where the daemon that vouches for users keeps its files.
@@ -50,7 +52,6 @@ for word; do
     before=$word
 done
 """
-PORT = 16817
 
 
 def can_start():
@@ -60,20 +61,26 @@ def can_start():
 
 
 @contextlib.contextmanager
-def cluster(folder):
-    """Start a cluster whose files lie in a folder; yields the environment to use it in."""
+def cluster(folder, path=None):
+    """Start a cluster whose files lie in a folder; yields the environment to use it in.
+
+    Jobs have one thread, and may import from one folder more, ``path``.
+    """
     folder = Path(folder)
     for name in ("ctld", "n1", "n2", "bin"):
         (folder / name).mkdir(parents=True)
     (folder / "key").write_bytes(os.urandom(128))
     (folder / "key").chmod(0o400)
-    ports = {"port": PORT, "first": PORT + 1, "last": PORT + 2}
+    ports = dict(zip(("port", "first", "second"), free_ports(3), strict=True))
     (folder / "slurm.conf").write_text(CONFIG.format(folder=folder, **ports).lstrip())
     (folder / "bin" / "sacct").write_text(SACCT)
     (folder / "bin" / "sacct").chmod(0o755)
     environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
     environment["PATH"] = f"{folder}/bin:{environment['PATH']}"
-    environment["MASTER_ADDR"] = "127.0.0.1"  # nodes are names of this one
+    # The names of nodes are none of hosts.
+    environment |= {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    if path is not None:
+        environment["PYTHONPATH"] = f"{path}:{os.environ.get('PYTHONPATH', '')}"
     daemons = [
         ["munged", "-F", "--force", *(f"--{key}={folder}/{name}" for key, name in MUNGE.items())],
         ["slurmctld", "-D"],
@@ -100,6 +107,13 @@ def cluster(folder):
             daemon.wait(timeout=20)
 
 
+def free_ports(count):
+    """Ports that nobody listens to."""
+    with contextlib.ExitStack() as stack:
+        servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        return [stack.enter_context(server).getsockname()[1] for server in servers]
+
+
 def said(command, environment, folder=None):
     """What a command prints, run in a folder."""
     options = {"env": environment, "cwd": folder, "capture_output": True, "text": True}
@@ -115,6 +129,7 @@ def until(condition, seconds=30):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with cluster(sys.argv[1]) as variables:
         names = ("SLURM_CONF", "PATH", "MASTER_ADDR")
         print(*(f"export {name}={variables[name]}" for name in names), sep="\n", flush=True)

@@ -61,9 +61,9 @@ def command(words, script="train.py"):
     return 0
 
 
-def start(overrides, script="train.py", by=(), path=None, **options):
+def start(overrides, script="train.py", by=(), path=None, environment=None, **options):
     """Start a command in a process, ``by`` another command, with a folder more to import from."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**(environment or os.environ), "OMP_NUM_THREADS": "1"}
     environment.pop("HYDRA_FULL_ERROR", None)  # a user has not set it
     if path is not None:
         environment["PYTHONPATH"] = os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])
