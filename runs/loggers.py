@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import wandb as wandb_sdk
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -117,17 +118,18 @@ class Wandb(WandbLogger):
 
     @property
     def experiment(self) -> Any:
-        """The run of wandb, begun where it was not."""
-        try:
-            return super().experiment
-        except Exception as error:
-            if self._offline:
-                raise
-            log.warning("wandb refuses (%s): it goes on offline, wandb sync sends later", error)
-            self._offline = True
-            self._wandb_init["mode"] = "offline"
-            self._wandb_init.pop("resume", None)
-            return super().experiment
+        """The run of wandb, begun where it was not; a dummy where that fails."""
+        for instead in ("offline", "disabled"):
+            try:
+                return super().experiment
+            except Exception as error:
+                if self._wandb_init.get("mode") == instead:
+                    continue
+                log.warning("wandb refuses (%s): it goes on %s", error, instead)
+                self._wandb_init["mode"] = instead
+                self._wandb_init.pop("resume", None)
+                wandb_sdk.teardown()  # it would remember the run that failed
+        return super().experiment
 
     def log_metrics(self, *args: Any, **kwargs: Any) -> None:
         """As of `WandbLogger`, where it can be."""
