@@ -33,8 +33,14 @@ def commands(*start):
     return list(dict.fromkeys(found))
 
 
-TRAIN = [words for words in commands("python", "train.py") if not {"--help", "-m"} & set(words)]
-SWEEPS = [words for words in commands("python", "train.py") if "-m" in words]
+#: What takes a cluster, or several processes: tests/test_cluster_page.py runs it.
+CLUSTERS = {
+    *("trainer=ddp", "ckpt=auto", "hydra/launcher=submitit_slurm", "hydra/launcher=ray"),
+}
+TRAIN, SWEEPS = [], []
+for line in commands("python", "train.py"):
+    if not {"--help", *CLUSTERS} & set(line):
+        (SWEEPS if "-m" in line else TRAIN).append(line)
 SAMPLE = commands("python", "sample.py")
 EVALUATE = commands("python", "evaluate.py")
 EXTRACTORS = commands("python", "train_extractor.py")

@@ -31,11 +31,17 @@ def other_of(process):
 
 @pytest.mark.parametrize(
     ("rank", "number"),
-    [(0, signal.SIGTERM), (1, signal.SIGTERM), (0, signal.SIGKILL), (1, signal.SIGKILL)],
+    [
+        (rank, number)
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP)
+        for rank in (0, 1)
+    ],
     ids=lambda value: getattr(value, "name", f"rank {value}"),
 )
 def test_a_signal_to_one_of_two_processes(rank, number, tmp_path):
-    process = start([*GAME, f"output_dir={tmp_path}"])
+    is_frozen = number == signal.SIGSTOP
+    patience = ["trainer.strategy.timeout_s=8"] if is_frozen else []
+    process = start([*GAME, *patience, f"output_dir={tmp_path}"])
     while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
@@ -50,6 +56,8 @@ def test_a_signal_to_one_of_two_processes(rank, number, tmp_path):
         return
     assert code == (1 if rank else -signal.SIGKILL)
     how = "was ended by SIGKILL" if rank else "vanished"
+    if is_frozen:
+        how = "was silent for 8 s"
     last = errors.strip().splitlines()[-1]
     assert re.fullmatch(rf"error: rank {rank} of 2 {how}.*train.py ckpt={tmp_path}/run", last)
     with pytest.raises((OSError, IndexError)):  # nobody is left, at most a zombie
