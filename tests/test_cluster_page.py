@@ -26,7 +26,7 @@ SMALL = [word for word in QUICK if word != "trainer=cpu"]
 
 
 def test_commands_are_found():
-    assert len(BY_ITS_NAME) == 1 and len(RANKS) == 2 and len(BATCH) == 2 and len(LAUNCHED) == 3
+    assert len(BY_ITS_NAME) == 1 and len(RANKS) == 2 and len(BATCH) == 3 and len(LAUNCHED) == 4
 
 
 @pytest.mark.parametrize("words", BY_ITS_NAME, ids=" ".join)
