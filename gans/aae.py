@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.gans.critic import Critic
-from saddlepoint.gans.game import Game, MakeOptimizer, Player, evaluating
+from saddlepoint.gans.game import Game, MakeOptimizer, Player, in_mode
 from saddlepoint.gans.gan import ADAM
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.tasks import FromImages, FromLatents
@@ -112,6 +112,6 @@ class AAE(Game):
         if data is None:
             return pictures
         images = FromImages().shown(positions, self.seed, data).image.to(self.device)
-        with evaluating(self.sampled("encoder")) as encoder:
+        with in_mode(self.sampled("encoder"), training=False) as encoder:
             codes = encoder(images)
         return {"input": images, "reconstruction": self.sample(Items(latents=codes)), **pictures}

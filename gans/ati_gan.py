@@ -18,7 +18,8 @@ from saddlepoint.gans.critic import Critic
 from saddlepoint.gans.editing import Editing
 from saddlepoint.gans.edits import LocalEdits
 from saddlepoint.gans.game import MakeOptimizer, Player
-from saddlepoint.gans.masks import Holes, RegionHoles, crop, windows
+from saddlepoint.gans.holes import Holes, RegionHoles
+from saddlepoint.gans.masks import crop, windows
 from saddlepoint.gans.networks.edits import Edits
 from saddlepoint.gans.networks.inpainting import InpaintingGenerator, composed
 from saddlepoint.gans.networks.stargan import StarGANDiscriminator

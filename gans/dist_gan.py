@@ -14,7 +14,7 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saddlepoint.gans.game import MakeOptimizer, Player, evaluating
+from saddlepoint.gans.game import MakeOptimizer, Player, in_mode
 from saddlepoint.gans.gan import GAN
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.tasks import FromImages
@@ -172,7 +172,8 @@ class DistGAN(GAN):
         if data is None or self.condition is not None or len(self.generator.shape) != 3:
             return pictures
         images = FromImages().shown(positions, self.seed, data).image.to(self.device)
-        with evaluating(self.encoder), evaluating(self.generator):
+        # By the batch's statistics, as in training: the averages are of latents, not of codes.
+        with in_mode(self.encoder, training=False), in_mode(self.generator, training=True):
             rebuilt = self.rebuild(Items(image=images)).image
         return {"input": images, "reconstruction": rebuilt, **pictures}
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.gans.masks import Holes
+from saddlepoint.gans.holes import Holes
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.edits import Edits, chosen
 from saddlepoint.gans.tasks import FromImages, at_positions

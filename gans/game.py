@@ -321,7 +321,7 @@ class Game(pl.LightningModule):
     @torch.no_grad()
     def sample(self, inputs: Items) -> Tensor:
         """Images (n, *shape), float32 in [-1, 1], in eval mode, see `inputs_at`."""
-        with evaluating(self.sampled()) as generator:
+        with in_mode(self.sampled(), training=False) as generator:
             return self._generate(generator, inputs)
 
     def pictures(
@@ -443,10 +443,10 @@ class Game(pl.LightningModule):
 
 
 @contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[nn.Module]:
-    """Put a network in eval mode for a while."""
+def in_mode(network: nn.Module, training: bool) -> Iterator[nn.Module]:
+    """Put a network in training mode, or in eval mode, for a while."""
     was_training = network.training
-    network.eval()
+    network.train(training)
     try:
         yield network
     finally:

@@ -1,4 +1,4 @@
-"""How a run ended: one small file in its folder says so, in a sentence and two numbers.
+"""How a run ended: one small file in its folder says so, in a sentence and a few values.
 
     finished.txt  nothing is left to do, the last scores included
     stopped.txt   a signal ended it early
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from saddlepoint.atomic import write_text
+from saddlepoint.records.objective import Objective
 
 State = Literal["finished", "stopped", "failed"]
 FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
@@ -28,13 +29,13 @@ class Ending:
     Attributes:
         state: in a word.
         sentence: what there is to say of it, the cause where it failed.
-        score: its last, where it has finished and something scores.
+        score: its last, where it has finished and something scores, and what score that is.
         seconds: wall-clock spent on it; None if not known.
     """
 
     state: State
     sentence: str
-    score: float | None = None
+    score: Objective | None = None
     seconds: float | None = None
 
 
@@ -45,7 +46,8 @@ def write(folder: Path, ending: Ending) -> None:
         UnwritableError: it cannot be written.
     """
     lines = [" ".join(ending.sentence.split())]
-    lines += [] if ending.score is None else [f"score {ending.score!r}"]
+    if (score := ending.score) is not None:
+        lines += [f"score {score!r}", f"name {score.name}", f"direction {score.direction}"]
     lines += [] if ending.seconds is None else [f"seconds {ending.seconds:.3f}"]
     write_text(folder / FILES[ending.state], "\n".join(lines) + "\n")
     forget(folder, but=ending.state)
@@ -59,11 +61,17 @@ def read(folder: Path) -> Ending | None:
             continue
         with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
             sentence, *lines = file.read(LONGEST).splitlines() or [""]
-            numbers: dict[str, float] = {}
-            for key, _, value in (line.partition(" ") for line in lines):
-                with contextlib.suppress(ValueError):
-                    numbers[key] = float(value)
-            return Ending(state, sentence, numbers.get("score"), numbers.get("seconds"))
+            values = dict(line.split(" ", 1) for line in lines if " " in line)
+            score = _number(values.get("score"))
+            if score is not None:
+                score = Objective(score, values.get("name", ""), values.get("direction", ""))
+            return Ending(state, sentence, score, _number(values.get("seconds")))
+    return None
+
+
+def _number(text: str | None) -> float | None:
+    with contextlib.suppress(TypeError, ValueError):
+        return float(text)
     return None
 
 

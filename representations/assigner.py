@@ -45,6 +45,10 @@ class Assigner(nn.Module):
         """The nearest centres (n,)."""
         return self.distances(vectors).argmin(1)
 
+    def soft(self, vectors: Tensor, temperature: float) -> Tensor:
+        """Softmax (n, K) over the centres of -distance^2 / temperature."""
+        return (-self.distances(vectors) / temperature).softmax(1)
+
     @property
     def fingerprint(self) -> str:
         """Of everything that moves an assignment; the encoder is loaded."""

@@ -115,9 +115,6 @@ def _config_sentence(message: str) -> str:
             f"{did_you_mean(get_close_matches(name, options, n=1)).rstrip('.')}"
             f" (choices: {', '.join(options)})."
         )
-    if plugin := re.search(r"hydra_plugins\.hydra_(\w+)_launcher", message):
-        name = plugin.group(1)
-        return f"hydra/launcher={name} is not installed: pip install 'saddlepoint[{name}]'."
     if key := re.search(r"Could not override '([^']+)'", message):
         name = key.group(1).split("@")[0]
         near = nearest_settings(name, known_settings(_config_name()))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from saddlepoint.datamodules.fields import Field, Label, Vector
 from saddlepoint.datamodules.neighbours import WithNeighbours
 from saddlepoint.errors import UserError
 from saddlepoint.fingerprint import fingerprint
-from saddlepoint.randomness import key_to_seed, keyed_generator
+from saddlepoint.randomness import Draws, key_to_seed, keyed_generator
 from saddlepoint.representations.assigner import Assigner
 from saddlepoint.representations.clustering import Clustering, agreement, k_means, nearest
 from saddlepoint.representations.processing import Processing
@@ -37,6 +38,7 @@ class Conditioned(WithNeighbours):
         vectors: (N, d) of the training items.
         ids: (N,), the clusters that their conditions ask for.
         neighbours: of `WithNeighbours`.
+        temperature: of soft assignments.
         fields: the conditions.
     """
 
@@ -48,17 +50,43 @@ class Conditioned(WithNeighbours):
         vectors: Tensor,
         ids: Tensor,
         neighbours: Tensor | None = None,
+        temperature: float = 1.0,
         **fields: Field,
     ) -> None:
         super().__init__(of, neighbours, **fields)
         self.encoder, self.assigner, self.mode = assigner.encoder, assigner, mode
-        self.vectors, self.ids = vectors, ids
+        self.vectors, self.ids, self.temperature = vectors, ids, temperature
 
     def cluster_of(self, conditions: Tensor) -> Tensor:
         """The clusters (n,) that conditions (n, ...) ask for."""
         if self.mode == "feature":
             return self.assigner.assign(conditions)
         return conditions.argmax(1) if self.mode == "soft" else conditions
+
+    def asking_for(self, cluster: int, n: int, draws: Draws) -> Tensor:
+        """Conditions (n, ...) that ask for one cluster: its id, or vectors drawn as its own are.
+
+        Such a vector is from the normal distribution N(mu_k, S_k) of the cluster's vectors, brought
+        to length 1; a soft assignment is that of such a vector.
+
+        Raises:
+            UserError: there is no such cluster.
+        """
+        if not 0 <= cluster < len(self.assigner.centres):
+            raise UserError(
+                f"cluster={cluster} is none of the {len(self.assigner.centres)} clusters: choose"
+                f" one from 0 to {len(self.assigner.centres) - 1}."
+            )
+        if self.mode not in ("feature", "soft"):
+            return torch.full((n,), cluster, device=draws.device)
+        own = self.vectors[self.ids == cluster].to(draws.device)
+        mean = own.mean(0)
+        # Of covariance X^T X / (m - 1), which has no inverse where items are fewer than directions.
+        noise = draws.normal(n, len(own)) / max(len(own) - 1, 1) ** 0.5
+        vectors = F.normalize(mean + noise @ (own - mean), dim=1)
+        if self.mode == "feature":
+            return vectors
+        return self.assigner.soft(vectors.cpu(), self.temperature).to(draws.device)
 
     def nearest_items(self, vectors: Tensor, count: int) -> Tensor:
         """Training items (n, count) nearest to vectors (n, d)."""
@@ -203,9 +231,8 @@ class Conditioner(Stage):
         elif self.mode == "feature":
             fields["vector"] = Vector(content["vectors"])
         elif self.mode == "soft":
-            scores = -assigner.distances(content["vectors"]) / self.temperature
-            fields["vector"] = Vector(scores.softmax(1))
-        made = (content["vectors"], content["ids"], content["neighbours"])
+            fields["vector"] = Vector(assigner.soft(content["vectors"], self.temperature))
+        made = (content["vectors"], content["ids"], content["neighbours"], self.temperature)
         return Conditioned(data, assigner, self.mode, *made, **fields)
 
     def picture(self, data: Conditioned, artifact: Artifact) -> Image.Image:

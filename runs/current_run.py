@@ -19,6 +19,7 @@ from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.gans.loss_log import DivergedError
 from saddlepoint.records import ending
+from saddlepoint.records.objective import Objective
 from saddlepoint.records.origin import origin
 from saddlepoint.records.record import FILE_NAME
 from saddlepoint.runs import checkpoint_file, lock
@@ -120,7 +121,7 @@ class CurrentRun:
         ending.forget(self.folder)
         self._started = time.monotonic()
 
-    def finish(self, score: float | None) -> None:
+    def finish(self, score: Objective | None) -> None:
         """Note that nothing of the run is left to do.
 
         Args:

@@ -142,6 +142,7 @@ class SampleSettings:
         rows: pairs to interpolate, conditions, samples with neighbours, images to change.
         columns: steps of an interpolation, samples of each bound, class or condition.
         truncations: bounds on latents, in their standard deviations.
+        cluster: that all conditions ask for; null: each condition, or drawn ones.
         image: a picture of your own to edit or translate; or a folder or zip of them.
         shots: a folder or zip of pictures of what it shall become.
         attribute: what is changed in it, or the class that it becomes.
@@ -174,6 +175,7 @@ class SampleSettings:
     rows: Size = 8
     columns: Size = 10
     truncations: list[Positive] = None
+    cluster: Natural | None = None
     image: str | None = None
     shots: str | None = None
     attribute: str | None = None

@@ -29,6 +29,7 @@ from saddlepoint.errors import UserError
 from saddlepoint.evaluation.callback import ScoreCallback
 from saddlepoint.evaluation.interruption import ScoreInterruptedError
 from saddlepoint.gans import Game
+from saddlepoint.records.objective import Objective, first_score
 from saddlepoint.records.reading import read_records
 from saddlepoint.runs import command_line
 from saddlepoint.runs.build import build_game
@@ -196,13 +197,12 @@ def _take_up(left: TrainedRun, game: Game, data: DataModule, allow_changes: bool
     game.load_state(left.content["game"])
 
 
-def _objective(run: CurrentRun, trainer: pl.Trainer, game: Game) -> float | None:
+def _objective(run: CurrentRun, trainer: pl.Trainer, game: Game) -> Objective | None:
     """The last score; of the last iteration the one recorded last, by whatever process."""
-    of_the_end = [r for r in read_records(run.records) if r["iteration"] == game.iteration]
-    if of_the_end:
-        return next(iter(of_the_end[-1]["scores"].values()), None)
-    monitor = callback_of(trainer, ScoreCallback)
-    return next(iter(monitor.last_scores.values()), None) if monitor is not None else None
+    made = [r for r in read_records(run.records) if r["iteration"] == game.iteration]
+    if not made and (monitor := callback_of(trainer, ScoreCallback)) is not None:
+        made = monitor.history  # the last generator had no score, or the records are elsewhere
+    return first_score(made[-1]["scores"], made[-1]["directions"]) if made else None
 
 
 def _quiet_lightning() -> None:

@@ -11,7 +11,8 @@ from torch import nn
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans import ATIGAN
-from saddlepoint.gans.masks import RegionHoles, crop, windows
+from saddlepoint.gans.holes import RegionHoles
+from saddlepoint.gans.masks import crop, windows
 from saddlepoint.gans.networks.conditions import Attributes
 from saddlepoint.gans.networks.edits import Edits
 from saddlepoint.gans.networks.inpainting import InpaintingGenerator, composed

@@ -303,7 +303,7 @@ def test_pictures_show_what_becomes_of_the_data():
     assert torch.equal(pictures["input"], images)
     assert all(torch.equal(before[name], tensor) for name, tensor in snapshot(made).items())
     with torch.no_grad():
-        rebuilt = made.generator.eval()(made.encoder.eval()(images))
+        rebuilt = made.generator.train()(made.encoder.eval()(images))
     torch.testing.assert_close(pictures["reconstruction"], rebuilt)
     assert list(game(points=True).pictures(range(5), data=Data())) == ["samples"]
 
@@ -378,7 +378,8 @@ TINY = [f"network.{name}.width=8" for name in ("encoder", "generator", "discrimi
 def test_every_term_stacks_on_it(name, condition):
     penalty = [] if "penalty" in name else ["dist_gan_penalty"]
     chosen = ",".join([*penalty, name])
-    words = ["gan=dist_gan", f"terms=[{chosen}]", f"condition={condition}", *TINY]
+    on = "terms.gradient_penalty.discriminator_weight=1"
+    words = ["gan=dist_gan", f"terms=[{chosen}]", on, f"condition={condition}", *TINY]
     made = build_game(composed([*words, "gan.precision=32"]), spec_of(SHAPE, 3))
     losses = play_two(made)
     for term in made.terms:

@@ -9,7 +9,7 @@ from play import spec_of
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans.edits import LocalEdits, Translations
-from saddlepoint.gans.masks import MaskHoles, RandomHoles, RegionHoles
+from saddlepoint.gans.holes import MaskHoles, RandomHoles, RegionHoles
 from saddlepoint.gans.networks.conditions import Classes
 from saddlepoint.gans.networks.edits import Edits, chosen
 from saddlepoint.items import Items

@@ -564,6 +564,40 @@ def test_items_that_show_a_condition_best(mode, conditioned):
         assert row[0] == own[distances.argmin()]
 
 
+@pytest.mark.parametrize("mode", ["cluster", "feature", "soft", "random", "labels"])
+def test_conditions_that_ask_for_one_cluster(mode, conditioned):
+    data = conditioned(mode)
+    asked = data.asking_for(2, 4000, Draws(0, "conditions"))
+    again = data.asking_for(2, 4000, Draws(0, "conditions"))
+    assert torch.equal(asked, again) and len(asked) == 4000
+    if mode not in ("feature", "soft"):
+        assert (asked == 2).all()
+        return
+    own = data.vectors[data.ids == 2]
+    assert not torch.equal(asked[0], asked[1])
+    if mode == "feature":
+        assert torch.allclose(asked.norm(dim=1), torch.ones(4000), atol=1e-5)
+        # Nothing is drawn but what the cluster's own vectors span.
+        basis = torch.linalg.qr(torch.cat([own.mean(0)[None], own - own.mean(0)]).mT)[0]
+        assert torch.allclose(asked, asked @ basis @ basis.mT, atol=1e-4)
+    else:
+        assert torch.allclose(asked.sum(1), torch.ones(4000), atol=1e-5)
+    chosen = data.cluster_of(asked).bincount(minlength=4)
+    assert chosen.argmax() == 2
+
+
+def test_one_vector_is_a_cluster_without_spread(conditioned):
+    data = conditioned("feature")
+    data.ids = torch.where(torch.arange(len(data.ids)) == 5, 2, 0)
+    asked = data.asking_for(2, 3, Draws(0, "conditions"))
+    assert torch.allclose(asked, data.vectors[[5, 5, 5]], atol=1e-6)
+
+
+def test_a_cluster_that_there_is_not_is_refused(conditioned):
+    with pytest.raises(UserError, match="cluster=4 is none of the 4 clusters"):
+        conditioned("feature").asking_for(4, 1, Draws(0, "conditions"))
+
+
 @pytest.mark.parametrize("choice", ["cluster", "feature"])
 def test_a_picture_of_conditions(choice, tmp_path):
     words = [word for word in SMALL if "restarts" not in word]
@@ -571,6 +605,9 @@ def test_a_picture_of_conditions(choice, tmp_path):
     few = ["rows=3", "columns=2", "neighbours=2", f"output_dir={tmp_path}", TRUST]
     assert command(["what=conditions", *few], "sample.py") == 0
     assert (tmp_path / "run" / "conditions.png").stat().st_size > 1000
+    one = tmp_path / "one.png"
+    assert command(["what=conditions", "cluster=1", f"output={one}", *few], "sample.py") == 0
+    assert one.stat().st_size > 1000
 
 
 def test_a_picture_of_conditions_needs_some(tmp_path, capfd):

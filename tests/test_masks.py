@@ -7,15 +7,8 @@ import torch
 from lamps import SHAPE, Lamps
 
 from saddlepoint.errors import UserError
-from saddlepoint.gans.masks import (
-    MaskHoles,
-    RandomHoles,
-    RegionHoles,
-    bounds,
-    crop,
-    dilated,
-    windows,
-)
+from saddlepoint.gans.holes import MaskHoles, RandomHoles, RegionHoles
+from saddlepoint.gans.masks import bounds, crop, dilated, windows
 from saddlepoint.gans.networks.edits import Edits
 from saddlepoint.items import Items
 from saddlepoint.losses.inpainting import l1, seam_variation, spatial_discount

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from lamps import SHAPE, Lamps
-from play import spec_of
+from lamps import SHAPE, Lamps, blocks, seen
+from play import Made, play, spec_of
 from torch import nn
 
 from saddlepoint.errors import UserError
@@ -177,3 +177,20 @@ def test_pictures_have_a_column_for_each_attribute(data, condition):
     pictures = game_of(condition).pictures(range(20), data=data)
     assert list(pictures) == ["input", *condition.names]
     assert all(column.shape == (4, *SHAPE) for column in pictures.values())
+
+
+def test_it_learns_to_translate(data, condition):
+    """Share of the attributes asked for; a guess has 0.5, four seeds gave 0.81 to 0.94."""
+    settings = {"iterations": 200, "batch_size": 16, "lr": 4e-3, "lr_schedule": "linear"}
+    generator = StarGANGenerator(shape=SHAPE, condition=condition, width=16, blocks=1)
+    game = game_of(condition, generator, class_weight=3.0, **settings)
+    game.fill(data)
+    inputs = game.inputs_at(range(96), data=data)
+
+    def share_right():
+        shown = seen(game.sample(inputs), data.held_out.boxes)
+        return (shown == inputs.target).float().mean()
+
+    assert share_right() < 0.6
+    play(game, blocks=Made(game, blocks(data, game)))
+    assert share_right() > 0.7

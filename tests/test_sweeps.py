@@ -15,10 +15,15 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from pytorch_lightning import Callback
-from train_cli import command, finish, start
+from pytorch_lightning.utilities import rank_zero_only
+from train_cli import ROOT, command, finish, start
 
 from saddlepoint.leaderboard import read
+from saddlepoint.records import ending
+from saddlepoint.records.ending import Ending
+from saddlepoint.records.objective import Objective
 from saddlepoint.runs import checkpoint_file, lock
+from saddlepoint.runs.sweeps import ranks
 from saddlepoint.runs.sweeps.folder import Sweep
 from saddlepoint.runs.sweeps.names import common_words, identity, name_of, point_name
 
@@ -105,6 +110,7 @@ def test_what_does_not_alter_training_is_no_part_of_a_sweep_unless_it_is_swept()
     typed = ["trainer=gpu", "seed=0,1", "+trainer.benchmark=true", "gan=sngan", "debug=true"]
     assert identity(typed) == ["seed=0,1", "gan=sngan"]
     assert identity(list(reversed(typed))) == identity(typed)
+    assert name_of(identity(typed)) != name_of(identity([*typed, "gan.n_dis=2"]))
     assert identity(["score_every=5,10", "gan=sngan"]) == ["score_every=5,10", "gan=sngan"]
 
 
@@ -115,6 +121,21 @@ def test_a_point_has_one_folder_whoever_asks(tmp_path):
     assert set(folders) == {sweep.folder / f"seed-{k}" for k in range(12)}
     assert [point.name for point in sweep.points()] == [f"seed-{k}" for k in range(12)]
     assert {point.state for point in sweep.points()} == {"waiting"}
+
+
+def test_how_a_run_ended_is_read_as_it_was_written(tmp_path):
+    score = Objective(0.1 + 0.2, "FD/raw", "smaller")
+    ending.write(tmp_path, Ending("finished", "all is done", score, 1.5))
+    found = ending.read(tmp_path)
+    assert found == Ending("finished", "all is done", score, 1.5)
+    assert (found.score.name, found.score.direction) == ("FD/raw", "smaller")
+    ending.write(tmp_path, Ending("failed", "diverged:\n it\tdid"))
+    assert ending.read(tmp_path) == Ending("failed", "diverged: it did")
+    assert [path.name for path in tmp_path.iterdir()] == ["failed.txt"]
+    (tmp_path / "failed.txt").write_bytes(b"\xff\nscore x\nseconds\n" + b"7" * 20_000)
+    assert ending.read(tmp_path) == Ending("failed", "\N{REPLACEMENT CHARACTER}")
+    ending.forget(tmp_path)
+    assert ending.read(tmp_path) is None
 
 
 # Killed, stopped, given again --------------------------------------------------------------------
@@ -157,7 +178,10 @@ def words(orders):
     """A sweep of six points of which one diverges."""
     (orders / "nan-4").touch()
     spoil = f"+callbacks.spoil={{_target_: test_sweeps.Spoil, folder: {orders}}}"
-    return ["-m", *TINY, "seed=0,1,2,3,4,5", spoil]
+    with pytest.MonkeyPatch.context() as patch:  # processes of their own find the class above
+        path = filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")])
+        patch.setenv("PYTHONPATH", os.pathsep.join(path))
+        yield ["-m", *TINY, "seed=0,1,2,3,4,5", spoil]
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +197,7 @@ def test_a_bad_point_is_one_point(undisturbed):
     assert states(folder) == {
         f"seed-{seed}": "failed" if seed == 4 else "finished" for seed in range(6)
     }
+    assert (folder / "multirun.yaml").exists()  # no other sweep's folder is this one
     bad = listed(folder)["seed-4"]
     assert bad["error"].startswith("diverged: The loss ") and bad["score"] == ""
 
@@ -263,12 +288,16 @@ def test_a_folder_of_other_settings_is_refused_and_left(spoilt, capfd):
     assert before == {path: path.read_bytes() for path in before}
 
 
+ABSENT = "hydra_plugins.hydra_absent_launcher.launcher.Launcher"
+
+
 def test_a_command_that_makes_no_sense_leaves_nothing(words, tmp_path, capfd):
     words = [*words, f"output_dir={tmp_path}"]
     for word, sentence in (
         ("ckpt=last", "ckpt= is not needed in a sweep"),
         ("run_name=mine", "run_name= is not needed in a sweep"),
         ("hydra.sweeper.max_batch_size=2", "the first batch with a failed point"),
+        (f"hydra.launcher._target_={ABSENT}", "not installed: pip install 'saddlepoint[absent]'"),
         ("gan.n_dos=1,2", "'gan.n_dos' is no setting; did you mean 'gan.n_dis'"),
         ("loss=hinge,hinges", "'hinges' is no choice of loss"),
     ):
@@ -361,3 +390,28 @@ def test_a_killed_worker_is_a_failed_point(three, orders, tmp_path, capfd):
     assert "of 3 points failed:" in errors and "seed-1: killed: " in errors
     failures = {failure.folder.name for failure in read([tmp_path]).failures}
     assert failures == {name for name, row in found.items() if row["state"] == "failed"}
+
+
+# Several processes a point -----------------------------------------------------------------------
+
+
+def test_a_process_that_is_started_for_a_point_passes_over_those_before(monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 0, raising=False)
+    monkeypatch.delenv(ranks.PLAYED, raising=False)
+    assert not ranks.came_later("seed-0") and not ranks.came_later("seed-1")
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # begun in seed-1, by the same command
+    assert [ranks.came_later(f"seed-{seed}") for seed in (0, 1, 2)] == [True, False, False]
+
+
+def test_the_processes_of_a_failed_point_are_not_those_of_the_next(monkeypatch, tmp_path):
+    monkeypatch.setattr(rank_zero_only, "rank", 0, raising=False)
+    monkeypatch.setattr(ranks, "_by_others", False)
+    for name in ranks.TOLD:
+        monkeypatch.setenv(name, "1")
+    ranks.part()  # nothing to part
+    assert os.environ["LOCAL_RANK"] == "1"
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    ranks.part()
+    assert not torch.distributed.is_initialized()
+    assert not any(name in os.environ for name in ranks.TOLD)  # by which Lightning starts others

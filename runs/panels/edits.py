@@ -12,7 +12,8 @@ from saddlepoint.datamodules.own_picture import read_pictures
 from saddlepoint.errors import UserError
 from saddlepoint.gans.editing import Editing
 from saddlepoint.gans.edits import LocalEdits
-from saddlepoint.gans.masks import MaskHoles, rectangles
+from saddlepoint.gans.holes import MaskHoles
+from saddlepoint.gans.masks import rectangles
 from saddlepoint.items import Items
 from saddlepoint.runs.panels.panel import Panel, Subject
 from saddlepoint.runs.pictures import picture_of, to_uint8

@@ -26,7 +26,7 @@ from saddlepoint.records.ending import Ending
 from saddlepoint.runs import lock
 from saddlepoint.runs.command_line import causes, user_sentence
 from saddlepoint.runs.resume import changes_of, listed
-from saddlepoint.runs.sweeps import signals
+from saddlepoint.runs.sweeps import ranks, signals
 from saddlepoint.runs.sweeps.folder import Sweep
 from saddlepoint.runs.sweeps.names import point_name
 
@@ -58,6 +58,8 @@ def play_point(config: DictConfig, train: Callable[[Path], float | None]) -> flo
     job = HydraConfig.get()
     sweep = Sweep(Path(job.sweep.dir))
     name = point_name(job.overrides.task, job.job.config.override_dirname.exclude_keys)
+    if ranks.came_later(name):
+        return None
     failure = None
     with signals.end_the_process(), _alone_in(sweep.reserve(name), sweep) as folder:
         before = ending.read(folder)
@@ -88,6 +90,7 @@ def play_point(config: DictConfig, train: Callable[[Path], float | None]) -> flo
     if failure is None:
         return score
     _say(f"{name}: {failure}")
+    ranks.part()
     gc.collect()  # what the exception held is in cycles
     raise FailedPointError(f"{name}: {failure}")
 

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from rich import box
@@ -31,6 +31,7 @@ class _Running(contextlib.ExitStack):
 
     sweep: Sweep | None = None
     is_new = False
+    names: Collection[str] = ()
 
     def take(self) -> Sweep | None:
         """The sweep, if there is one; from now on there is none."""
@@ -41,14 +42,15 @@ class _Running(contextlib.ExitStack):
 _here = _Running()
 
 
-def begin(sweep: Sweep, is_new: bool) -> None:
+def begin(sweep: Sweep, is_new: bool, names: Collection[str]) -> None:
     """Let the sweep have an end, see `to_its_end`.
 
     Args:
         sweep: that begins.
         is_new: whether its folder was not there before.
+        names: of the points that the command asks for, where they are known; others may lie there.
     """
-    _here.sweep, _here.is_new = sweep, is_new
+    _here.sweep, _here.is_new, _here.names = sweep, is_new, names
     _here.enter_context(signals.reach_the_points(sweep))
 
 
@@ -94,12 +96,14 @@ def _close(sweep: Sweep) -> list[Point]:
     sweep.write_list()
     console = output()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
     table.add_row("points", sweep.count())
     table.add_row("list", str(sweep.folder / LIST))
     if _leaderboard(sweep, console):
         table.add_row("leaderboard", str(sweep.folder / BOARD))
     console.print(Panel(table, title=f"sweep {sweep.folder.name}", box=box.ROUNDED, expand=False))
-    points = sweep.points()
+    points = [point for point in sweep.points() if not _here.names or point.name in _here.names]
     failed = [point for point in points if point.state == ending.FAILED]
     if failed:
         print(f"{len(failed)} of {len(points)} points failed:", file=sys.stderr)

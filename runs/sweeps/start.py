@@ -1,6 +1,9 @@
 """A sweep begins: it gets a folder of its own, and its points theirs where they are known."""
 
+import importlib.util
 import itertools
+import pkgutil
+import re
 import shlex
 import sys
 import traceback
@@ -58,6 +61,7 @@ def _begin(config: DictConfig) -> None:
             "hydra.sweeper.max_batch_size= would end the sweep at the first batch with a failed"
             " point: leave it out; the launcher says how many points run at once."
         )
+    _refuse_missing_launcher(config.hydra.launcher._target_)
     common = common_words(words)
     with read_write(config), open_dict(config):
         if config.sweep_name in (None, ""):
@@ -75,14 +79,28 @@ def _begin(config: DictConfig) -> None:
         _make(Sweep(folder), config, words, common)
 
 
+def _refuse_missing_launcher(target: str) -> None:
+    plugin = re.match(r"hydra_plugins\.(hydra_(\w+)_launcher)\.", target)
+    if plugin and plugin[1] not in {found.name for found in pkgutil.iter_modules(_plugins())}:
+        raise UserError(
+            f"The launcher {plugin[2]} is not installed: pip install 'saddlepoint[{plugin[2]}]'."
+        )
+
+
+def _plugins() -> list[str]:
+    """Folders of Hydra's plugins."""
+    found = importlib.util.find_spec("hydra_plugins")
+    return list(found.submodule_search_locations or ()) if found else []
+
+
 def _make(sweep: Sweep, config: DictConfig, words: list[str], common: list[str]) -> None:
-    is_new = not sweep.folder.exists()
-    running.begin(sweep, is_new)
+    names = [point_name(point, common) for point in _grid(config, words)]
+    running.begin(sweep, is_new=not sweep.folder.exists(), names=names)
     hydras = [word for word in config.hydra.overrides.hydra if not word.startswith("hydra.mode=")]
     command = shlex.join(["python", "train.py", "-m", *hydras[:-2], *words])
     write_text(sweep.folder / "command.txt", f"{command}\n")
-    for point in _grid(config, words) if _is_grid(config) else []:
-        sweep.reserve(point_name(point, common))
+    for name in names:
+        sweep.reserve(name)
     sweep.write_list()
 
 
@@ -107,7 +125,9 @@ def _is_grid(config: DictConfig) -> bool:
 
 
 def _grid(config: DictConfig, words: list[str]) -> list[list[str]]:
-    """Words of every point of a grid, as Hydra's own sweeper finds them."""
+    """Words of every point as Hydra's own sweeper finds them; none for other sweepers."""
+    if not _is_grid(config):
+        return []
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     found = parser.parse_overrides([*_searched(config), *words])
     return list(itertools.chain.from_iterable(BasicSweeper.split_arguments(found, None)))
