@@ -20,7 +20,6 @@ from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.tasks import FromImages
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import ScoreMatching
-from saddlepoint.losses.gradient_penalty import WassersteinGradientPenalty
 from saddlepoint.losses.schedule import Piecewise, Schedule, at
 from saddlepoint.losses.term import Step
 from saddlepoint.ranks import mean_of_all_ranks
@@ -39,12 +38,13 @@ class DistGAN(GAN):
 
         L_E = mean (phi(x) - phi(x_r))^2 + lambda_r (M_x - M_z)^2
             M_x = mean (phi(x_r) - phi(x_f)),  M_z = lambda_w mean (E(x) - z)
-        L_D = (1 - w) L(x, x_f) + w L(x_r, x_f) + lambda_p GP,  L the adversarial loss
+        L_D = (1 - w) L(x, x_f) + w L(x_r, x_f),  L the adversarial loss
         L_G = | E s(x) - E s(x_f) |  (`ScoreMatching`)
 
     A reconstruction is never better than the data, so that calling it real slows the discriminator
     down. The distance term ties differences of images to differences of latents, against collapse.
-    Score and gradient matching, neighbour embedding and so on stack as terms.
+    Score and gradient matching, neighbour embedding and so on stack as terms; so does the paper's
+    gradient penalty, which a discriminator with spectral norm is better off without.
 
     Args:
         encoder: images to codes (n, latent_dim).
@@ -67,9 +67,6 @@ class DistGAN(GAN):
     """
 
     default_adversarial = ScoreMatching
-    defining_terms = {
-        "gradient_penalty": partial(WassersteinGradientPenalty, 1.0, norm="rms"),
-    }
 
     @checked
     def __init__(

@@ -36,7 +36,6 @@ class GNGAN(DistGAN):
     """
 
     defining_terms = {
-        **DistGAN.defining_terms,
         "neighbour_embedding": partial(NeighbourEmbedding, 0.0, encoder_weight=1.0),
         "gradient_matching": GradientMatching,
     }

@@ -12,4 +12,4 @@ from saddlepoint.losses.multi_class import MultiClassMatch
 class MSDistGAN(DistGAN):
     """Rotations of reals and fakes are classes; fakes should be as hard to classify as reals."""
 
-    defining_terms = {**DistGAN.defining_terms, "multi_class": MultiClassMatch}
+    defining_terms = {"multi_class": MultiClassMatch}
