@@ -61,6 +61,8 @@ def none_is_lost(trainer: pl.Trainer, folder: Path) -> Iterator[None]:
         raise
     finally:
         watch.over = True
+        if watch.pulse is not None:
+            watch.pulse.over = True
 
 
 def _is_of_the_backend(error: BaseException) -> bool:
@@ -78,6 +80,7 @@ class _Watch(threading.Thread):
         # Torchrun's processes would live on without it.
         self.launcher = os.getppid() if TorchElasticEnvironment.detect() else None
         self.pulse: _Pulse | None = None
+        self.kills_first = False
 
     @property
     def started(self) -> list:
@@ -93,7 +96,7 @@ class _Watch(threading.Thread):
                 self._look_after_started()
             elif self.launcher is None and self.first not in (None, str(os.getppid())):
                 self.end_of(0, "vanished")
-            if self.pulse is None and torch.distributed.is_initialized():
+            if self.pulse is None and not self.over and torch.distributed.is_initialized():
                 self.pulse = _Pulse(self.trainer)
                 self.pulse.start()
             if self.pulse is not None:
@@ -114,6 +117,7 @@ class _Watch(threading.Thread):
         timeout = self.trainer.strategy.timeout_s
         silent = [rank for rank, when in pulse.heard.items() if time.monotonic() - when > timeout]
         if silent:
+            self.kills_first = not self.is_first  # frozen, it would never end
             self.end_of(silent[0], f"was silent for {timeout:g} s")
         if pulse.is_told:  # the first process says who is lost
             time.sleep(3 * EVERY)
@@ -136,8 +140,8 @@ class _Watch(threading.Thread):
             time.sleep(2 * EVERY)
         for process in self.started:
             process.kill()
-        if self.launcher is None and not self.is_first and self.first == str(os.getppid()):
-            os.kill(os.getppid(), signal.SIGKILL)  # frozen, it would never end
+        if self.launcher is None and self.kills_first and self.first == str(os.getppid()):
+            os.kill(os.getppid(), signal.SIGKILL)
         sys.stdout.flush()
         if what is not None:
             print(
@@ -154,6 +158,7 @@ class _Pulse(threading.Thread):
 
     Attributes:
         heard: when the heart of each rank looked at was last known to beat.
+        over: set when the run is, so that nobody asks a store that is gone.
         tell: set by the first process to let the others know that it ends the run.
         is_told: whether it does.
     """
@@ -163,13 +168,13 @@ class _Pulse(threading.Thread):
         self.rank = trainer.global_rank
         looked_at = range(1, trainer.world_size) if self.rank == 0 else (0,)
         self.heard = dict.fromkeys(looked_at, time.monotonic())
-        self.tell = self.is_told = False
+        self.tell = self.is_told = self.over = False
 
     def run(self) -> None:
         beats = dict.fromkeys(self.heard, 0)
         with contextlib.suppress(RuntimeError):  # the store is gone, and so is who kept it
             store = torch.distributed.distributed_c10d._get_default_store().clone()
-            while True:
+            while not self.over:
                 store.add(f"heart of {self.rank}", 1)
                 for rank in self.heard:
                     counted = store.add(f"heart of {rank}", 0)
