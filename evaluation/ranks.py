@@ -7,12 +7,7 @@ from typing import Any
 import torch.distributed
 from torch import Tensor
 
-
-def rank_and_count() -> tuple[int, int]:
-    """Rank of this process, and how many there are."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
+from saddlepoint.ranks import rank_and_count
 
 
 def share(total: int, block: int = 1) -> range:

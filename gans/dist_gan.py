@@ -22,6 +22,7 @@ from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import ScoreMatching
 from saddlepoint.losses.schedule import Piecewise, Schedule, at
 from saddlepoint.losses.term import Step
+from saddlepoint.ranks import mean_of_all_ranks
 from saddlepoint.schema import NotNegative, Positive, Share, checked
 
 ADAM = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.9), fused=True)
@@ -180,7 +181,7 @@ class DistGAN(GAN):
         scale = self.distance_scale or (latents[0].numel() / fake[0].numel()) ** 0.5
         between_images = (rebuilt - fake).mean()
         between_latents = scale * (step.rebuilt.latents - latents).mean()
-        return (between_images - between_latents).square()
+        return mean_of_all_ranks(between_images - between_latents).square()
 
 
 @contextlib.contextmanager

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.gans.distributed import of_all_ranks
 from saddlepoint.gans.holes import Holes
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.edits import Edits, chosen
 from saddlepoint.gans.tasks import FromImages, at_positions
 from saddlepoint.items import Items
 from saddlepoint.randomness import Draws
+from saddlepoint.ranks import of_all_ranks
 
 
 class Translations(FromImages):

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
-from saddlepoint.gans.distributed import average_gradients
+from saddlepoint.gans.distributed import average, average_gradients, running_averages
 from saddlepoint.gans.loss_log import LossLog
 from saddlepoint.gans.moving_average import MovingAverage
+from saddlepoint.gans.networks.sync_batch_norm import synchronise
 from saddlepoint.gans.precision import has_fast_bfloat16
 from saddlepoint.gans.tasks import Task
 from saddlepoint.items import Items
@@ -81,6 +82,8 @@ class Game(pl.LightningModule):
         channels_last: keep images and convolution weights in NHWC order; "auto" does where that is
             the faster layout: on a CPU, and elsewhere with bfloat16.
         log_every: iterations between two reads of the losses.
+        sync_batch_norm: where several processes share a batch, whether batch norm goes by the
+            statistics of the whole of it; else each process goes by those of its own part.
     """
 
     #: Networks that sampling uses: the moving average follows them.
@@ -104,6 +107,7 @@ class Game(pl.LightningModule):
         precision: Literal["auto", "bf16", "32", 32] = "auto",
         channels_last: bool | Literal["auto"] = "auto",
         log_every: Count = 50,
+        sync_batch_norm: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -123,6 +127,7 @@ class Game(pl.LightningModule):
         self.precision = precision
         self.channels_last = channels_last
         self.log_every = log_every
+        self.sync_batch_norm = sync_batch_norm
 
         self.iteration = 0  # finished iterations
         self.images_shown = 0  # real images that critics were shown, over all devices
@@ -165,6 +170,8 @@ class Game(pl.LightningModule):
                     judged += player.judged * self.batch_size
         self.iteration += 1
         self.images_shown += judged
+        if self.trainer.world_size > 1 and not self.sync_batch_norm:
+            average(self._running_averages)  # what is sampled is one generator, not each rank's own
         if self.moving_average is not None:
             originals = {name: getattr(self, name) for name in self.sampled_networks}
             progress = self.iteration / self.iterations
@@ -353,6 +360,9 @@ class Game(pl.LightningModule):
                 group["initial_lr"] = group["lr"]
             self._parameters_of[player.name] = parameters
             self._optimizers[player.name] = optimizer
+        if self.sync_batch_norm:
+            synchronise(self)
+        self._running_averages = running_averages(self)
         self._make_ready()
         return list(self._optimizers.values())
 

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saddlepoint.ranks import mean_of_all_ranks
+
 
 class AdversarialLoss(ABC):
     """What the discriminator and the generator minimise."""
@@ -230,7 +232,7 @@ class ScoreMatching(SeparateLoss):
         if real_logits is None:
             raise ValueError("score matching of the generator needs the logits of reals")
         real, fake = real_logits.float().sigmoid(), fake_logits.float().sigmoid()
-        return (real.mean() - fake.mean()).abs()
+        return mean_of_all_ranks(real.mean() - fake.mean()).abs()
 
     @property
     def _of_discriminator(self) -> SeparateLoss:

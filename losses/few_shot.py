@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from saddlepoint.losses.gradient_penalty import Score, input_gradient, zero_centred
+from saddlepoint.ranks import mean_of_all_ranks
 
 
 def real_gradient_penalty(
@@ -39,7 +40,7 @@ def feature_matching(features: Tensor, of_reals: Tensor) -> Tensor:
 
 
 def masked_change(image: Tensor, original: Tensor, kept: Tensor) -> Tensor:
-    """Mean |image - original| over the pixels to be kept.
+    """Mean |image - original| over the pixels to be kept, of all ranks together.
 
     Args:
         image: (n, c, h, w).
@@ -47,4 +48,5 @@ def masked_change(image: Tensor, original: Tensor, kept: Tensor) -> Tensor:
         kept: (n, 1, h, w), 1 where nothing shall change and 0 elsewhere.
     """
     weights = kept.expand_as(image)
-    return ((image - original).abs() * weights).sum() / weights.sum().clamp(min=1)
+    change = ((image - original).abs() * weights).sum()
+    return change / mean_of_all_ranks(weights.sum()).clamp(min=1)

@@ -16,6 +16,7 @@ from torch import Tensor
 from saddlepoint.items import Items
 from saddlepoint.losses.schedule import Schedule
 from saddlepoint.losses.term import Step, Term
+from saddlepoint.ranks import mean_of_all_ranks
 from saddlepoint.schema import Count, NotNegative, checked
 
 
@@ -61,11 +62,12 @@ class GradientMatching(Term):
         """The two squares on the reals and fakes of this update."""
         at_reals = self.gradients(step, step.real, differentiable=False)
         at_fakes = self.gradients(step, step.fake, differentiable=True)
-        slope = (at_reals.mean(0) - at_fakes.mean(0)).square()
+        slope = mean_of_all_ranks(at_reals.mean(0) - at_fakes.mean(0)).square()
         slope = slope.sum() if self.norm == "sum" else slope.mean()
         product = _mean_product(at_reals, step.real.image) - _mean_product(
             at_fakes, step.fake.image
         )
+        product = mean_of_all_ranks(product)
         return self.gradient_weight * slope + self.product_weight * product.square()
 
     def gradients(self, step: Step, items: Items, *, differentiable: bool) -> Tensor:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.losses.term import Step, Term
+from saddlepoint.ranks import of_all_ranks, rank_and_count
 from saddlepoint.schema import Size, checked
 
 #: What stands in for the score of an image's other positions, which are no negatives.
@@ -141,36 +141,12 @@ class InfoMax(Term):
         weight = torch.cat([head.output.weight, head.shortcut.weight], dim=1).flatten(1)
         bias = head.output.bias + head.shortcut.bias
         projected = self.global_head(pooled)
-        if self._gathers:
-            inputs = _GatherRanks.apply(inputs)
+        if self.gather_negatives:
+            inputs = of_all_ranks(inputs)
         scores = torch.einsum("ic,jcp->ijp", projected @ weight, inputs)
         return scores + (projected @ bias)[:, None, None]
 
     def _info_nce(self, features: Any) -> Tensor:
-        first = torch.distributed.get_rank() * len(features.pooled) if self._gathers else 0
+        first = rank_and_count()[0] * len(features.pooled) if self.gather_negatives else 0
         scores = self.scores(features.pooled, features.local)
         return info_nce(scores, first=first, mask=self.mask)
-
-    @property
-    def _gathers(self) -> bool:
-        distributed = torch.distributed
-        return self.gather_negatives and distributed.is_available() and distributed.is_initialized()
-
-
-class _GatherRanks(torch.autograd.Function):
-    """Tensors (n, ...) of all ranks as one (ranks * n, ...), through which gradients flow back."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        tensor = tensor.contiguous()
-        parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather(parts, tensor)
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # This rank's images have a part in the losses of all ranks.
-        gradient = gradient.clone(memory_format=torch.contiguous_format)
-        torch.distributed.all_reduce(gradient)
-        ranks, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
-        return gradient.chunk(ranks)[rank]

@@ -4,11 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saddlepoint.ranks import mean_of_all_ranks
+
 
 def l1(drawn: Tensor, images: Tensor, where: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean of weight |y - x| over the pixels and channels where a mask is 1; 0 if it is nowhere.
 
-    The mean is over all images together. Elsewhere neither values nor gradients count.
+    The mean is over the images of all ranks together. Elsewhere neither values nor gradients count.
 
     Args:
         drawn: y (n, c, h, w).
@@ -20,7 +22,7 @@ def l1(drawn: Tensor, images: Tensor, where: Tensor, weight: Tensor | None = Non
     error = (torch.where(inside, drawn, images) - images).abs()
     if weight is not None:
         error = error * weight
-    return error.sum() / (drawn.shape[1] * inside.sum()).clamp(min=1)
+    return error.sum() / mean_of_all_ranks(drawn.shape[1] * inside.sum().float()).clamp(min=1)
 
 
 def spatial_discount(mask: Tensor, discount: float) -> Tensor:
@@ -40,6 +42,8 @@ def spatial_discount(mask: Tensor, discount: float) -> Tensor:
 def seam_variation(images: Tensor, mask: Tensor) -> Tensor:
     """Mean |difference| of neighbours on the band of two pixels to either side of a hole's border.
 
+    The mean is over the images of all ranks together.
+
     Args:
         images: (n, c, h, w), filled in.
         mask: of the hole.
@@ -52,7 +56,7 @@ def seam_variation(images: Tensor, mask: Tensor) -> Tensor:
         both = band.narrow(axis, 0, last) & band.narrow(axis, 1, last)
         total = total + torch.where(both, pairs, 0).sum()
         count = count + images.shape[1] * both.sum()
-    return total / count.clamp(min=1)
+    return total / mean_of_all_ranks(count.float()).clamp(min=1)
 
 
 def eroded(mask: Tensor, pixels: int) -> Tensor:

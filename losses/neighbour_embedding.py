@@ -16,6 +16,7 @@ from torch import Tensor
 from saddlepoint.items import Items
 from saddlepoint.losses.schedule import Schedule
 from saddlepoint.losses.term import Step, Term
+from saddlepoint.ranks import of_all_ranks
 from saddlepoint.schema import Count, checked
 
 Distance = Literal["squared", "plain"]
@@ -139,7 +140,7 @@ class NeighbourEmbedding(Term):
         if self.points == "both":
             latents += [step.rebuilt.latents]
             images += [self._images(step, "rebuilt")]
-        return neighbour_divergence(torch.cat(latents), torch.cat(images), self.distance)
+        return self._divergence(torch.cat(latents), torch.cat(images))
 
     def generator_views(self, step: Step) -> dict[str, Items]:
         """The fakes, if features are compared."""
@@ -147,7 +148,11 @@ class NeighbourEmbedding(Term):
 
     def generator_loss(self, step: Step) -> Tensor:
         """KL(P || Q) of the update's latents."""
-        return neighbour_divergence(step.inputs.latents, self._images(step, "fake"), self.distance)
+        return self._divergence(step.inputs.latents, self._images(step, "fake"))
+
+    def _divergence(self, latents: Tensor, images: Tensor) -> Tensor:
+        """KL(P || Q) of the whole batch: neighbours are on all ranks."""
+        return neighbour_divergence(of_all_ranks(latents), of_all_ranks(images), self.distance)
 
     def _images(self, step: Step, name: str) -> Tensor:
         if self.space == "features":

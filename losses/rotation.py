@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from saddlepoint.errors import UserError
 from saddlepoint.items import Items
 from saddlepoint.losses.term import Step, Term
+from saddlepoint.ranks import rank_and_count
 from saddlepoint.schema import checked
 
 
@@ -20,12 +21,16 @@ def rotate(images: Tensor, quarters: int) -> Tensor:
 
 
 def rotation_labels(n: int, device: torch.device) -> Tensor:
-    """Angle index of each of n images: consecutive quarters of a batch turn by 0, 90, 180, 270."""
-    return torch.arange(n, device=device) * 4 // n
+    """Angle index of each of n images: consecutive quarters of a batch turn by 0, 90, 180, 270.
+
+    The batch is that of all ranks, and the n images are this rank's part of it.
+    """
+    rank, count = rank_and_count()
+    return torch.arange(rank * n, (rank + 1) * n, device=device) * 4 // (count * n)
 
 
 def rotate_by_quarters(images: Tensor) -> Tensor:
-    """Turn image i of n by ``floor(4 i / n)`` quarters; the order is kept."""
+    """Turn image i of a batch of n by ``floor(4 i / n)`` quarters; the order is kept."""
     sizes = rotation_labels(len(images), torch.device("cpu")).bincount(minlength=4).tolist()
     return torch.cat([rotate(part, k) for k, part in enumerate(images.split(sizes))])
 

@@ -5,10 +5,11 @@ import io
 import logging
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import wandb as wandb_sdk
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -16,6 +17,9 @@ from saddlepoint.atomic import append, write_text
 from saddlepoint.errors import UserError
 
 log = logging.getLogger(__name__)
+
+#: What tells wandb the seconds that its server has to answer when a run begins; and how many.
+INIT_TIMEOUT = ("WANDB_INIT_TIMEOUT", "30")
 
 
 class CSVFile(Logger):
@@ -103,7 +107,57 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def wandb(save_dir: str, name: str, project: str = "saddlepoint", **options: Any) -> WandbLogger:
+class Wandb(WandbLogger):
+    """Weights & Biases, which never ends a run: what fails there is told, and training goes on.
+
+    Where its server refuses, it goes on offline; where its files cannot be written or its process
+    is gone, without it. The run's own files hold the same numbers.
+    """
+
+    is_given_up = False
+
+    @property
+    def experiment(self) -> Any:
+        """The run of wandb, begun where it was not; a dummy where that fails."""
+        for instead in ("offline", "disabled"):
+            try:
+                return super().experiment
+            except Exception as error:
+                if self._wandb_init.get("mode") == instead:
+                    continue
+                log.warning("wandb refuses (%s): it goes on %s", error, instead)
+                self._wandb_init["mode"] = instead
+                self._wandb_init.pop("resume", None)
+                wandb_sdk.teardown()  # it would remember the run that failed
+        return super().experiment
+
+    def log_metrics(self, *args: Any, **kwargs: Any) -> None:
+        """As of `WandbLogger`, where it can be."""
+        self._if_it_can_be(super().log_metrics, *args, **kwargs)
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """As of `WandbLogger`, where it can be."""
+        self._if_it_can_be(super().log_hyperparams, *args, **kwargs)
+
+    def log_image(self, *args: Any, **kwargs: Any) -> None:
+        """As of `WandbLogger`, where it can be."""
+        self._if_it_can_be(super().log_image, *args, **kwargs)
+
+    def finish(self) -> None:
+        """End its run."""
+        self._if_it_can_be(lambda: self.experiment.finish())
+
+    def _if_it_can_be(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        if self.is_given_up:
+            return
+        try:
+            call(*args, **kwargs)
+        except Exception as error:
+            self.is_given_up = True
+            log.warning("wandb has failed (%s): the run goes on without it", error)
+
+
+def wandb(save_dir: str, name: str, project: str = "saddlepoint", **options: Any) -> Wandb:
     """Weights & Biases; offline where there is no key or no network (``wandb sync`` sends later).
 
     Args:
@@ -115,14 +169,15 @@ def wandb(save_dir: str, name: str, project: str = "saddlepoint", **options: Any
     options.setdefault("offline", not (_has_wandb_key() and _reaches_wandb()))
     if not options["offline"]:
         options.setdefault("resume", "allow")
-    return WandbLogger(save_dir=save_dir, name=name, id=name, project=project, **options)
+    os.environ.setdefault(*INIT_TIMEOUT)
+    return Wandb(save_dir=save_dir, name=name, id=name, project=project, **options)
 
 
 def finish(loggers: Iterable[Logger]) -> None:
     """End what outlives a run in this process: the next run of a sweep is not this one."""
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish()
+        if isinstance(logger, Wandb):
+            logger.finish()
 
 
 def _has_wandb_key() -> bool:

@@ -1,6 +1,9 @@
-"""A process of several that vanishes ends the run, and the last line says which one it was.
+"""A process of several that vanishes or freezes ends the run, and the last line says which it was.
 
 Without this the others wait for it until the backend gives up, or end in tracebacks of the backend.
+Who has started the others sees their end at once. Beyond that, each process counts its heartbeats
+in the store where all of them have met: the first looks at everyone's, the others at the first's,
+so that it works on several machines, whatever has started the processes.
 """
 
 import contextlib
@@ -14,10 +17,11 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch.distributed
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
 
 from saddlepoint.errors import UserError
 
-#: Seconds between two looks at the others; a lost one is told within three of these.
+#: Seconds between two looks at the others; one that ended is told within three of these.
 EVERY = 1.0
 #: Exit code where a process was lost.
 LOST = 1
@@ -27,10 +31,10 @@ FIRST = "SADDLEPOINT_FIRST_PROCESS"
 
 @contextlib.contextmanager
 def none_is_lost(trainer: pl.Trainer, folder: Path) -> Iterator[None]:
-    """End this process with one sentence and exit code 1 when another of the run vanishes.
+    """End this process with one sentence and exit code 1 when another of the run is lost.
 
-    It looks after processes that the first one of a machine has started, and these after that one;
-    where something else starts them (torchrun, a cluster) that is its task.
+    One that ends is told at once where the first process of a machine has started it; one that
+    freezes, or a machine that is gone, after ``trainer.strategy.timeout_s`` seconds.
 
     Args:
         trainer: that is about to start the others.
@@ -49,13 +53,22 @@ def none_is_lost(trainer: pl.Trainer, folder: Path) -> Iterator[None]:
             watch.over = not watch.is_first  # the first one may end before this one does
             trainer.strategy.barrier()
     except BaseException as error:
-        if isinstance(error, RuntimeError) and not isinstance(error, UserError):
-            time.sleep(3 * EVERY)  # perhaps the backend missed another process: then that is told
+        if _is_of_the_backend(error):
+            time.sleep(3 * EVERY)  # perhaps who is lost is known by then, and told
+            watch.end("a process vanished or did not answer")
         for process in watch.started:
             process.kill()  # it would wait for this one
         raise
     finally:
         watch.over = True
+        if watch.pulse is not None:
+            watch.pulse.over = True
+
+
+def _is_of_the_backend(error: BaseException) -> bool:
+    if isinstance(error, UserError) or not isinstance(error, RuntimeError):
+        return False
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 class _Watch(threading.Thread):
@@ -64,6 +77,10 @@ class _Watch(threading.Thread):
         self.trainer, self.folder, self.over = trainer, folder, False
         self.is_first = trainer.local_rank == 0
         self.first = str(os.getpid()) if self.is_first else os.environ.get(FIRST)
+        # Torchrun's processes would live on without it.
+        self.launcher = os.getppid() if TorchElasticEnvironment.detect() else None
+        self.pulse: _Pulse | None = None
+        self.kills_first = False
 
     @property
     def started(self) -> list:
@@ -73,10 +90,17 @@ class _Watch(threading.Thread):
     def run(self) -> None:
         while not self.over:
             time.sleep(EVERY)
-            if self.is_first:
+            if self.launcher not in (None, os.getppid()):
+                self.end("torchrun vanished")
+            elif self.launcher is None and self.is_first:
                 self._look_after_started()
-            elif self.first not in (None, str(os.getppid())) and not self.over:
-                self._end(0, "vanished")
+            elif self.launcher is None and self.first not in (None, str(os.getppid())):
+                self.end_of(0, "vanished")
+            if self.pulse is None and not self.over and torch.distributed.is_initialized():
+                self.pulse = _Pulse(self.trainer)
+                self.pulse.start()
+            if self.pulse is not None:
+                self._look_at_hearts(self.pulse)
 
     def _look_after_started(self) -> None:
         codes = [process.poll() for process in self.started]
@@ -87,18 +111,74 @@ class _Watch(threading.Thread):
                     how = f"ended with exit code {code}, see above"
                 else:
                     how = f"was ended by {signal.Signals(-code).name}"
-                self._end(number, how)
+                self.end_of(self._first_of_machine + number, how)
 
-    def _end(self, number: int, how: str) -> None:
-        count, node = self.trainer.world_size, self.trainer.node_rank
-        rank = node * (count // self.trainer.num_nodes) + number
+    def _look_at_hearts(self, pulse: "_Pulse") -> None:
+        timeout = self.trainer.strategy.timeout_s
+        silent = [rank for rank, when in pulse.heard.items() if time.monotonic() - when > timeout]
+        if silent:
+            self.kills_first = not self.is_first  # frozen, it would never end
+            self.end_of(silent[0], f"was silent for {timeout:g} s")
+        if pulse.is_told:  # the first process says who is lost
+            time.sleep(3 * EVERY)
+            self.end(None)
+
+    @property
+    def _first_of_machine(self) -> int:
+        return self.trainer.global_rank - self.trainer.local_rank
+
+    def end_of(self, rank: int, how: str) -> None:
+        """End because of one rank."""
+        self.end(f"rank {rank} of {self.trainer.world_size} {how}")
+
+    def end(self, what: str | None) -> None:
+        """End this process and those that wait for it, unless the run is over; say why."""
+        if self.over:
+            return
+        if self.trainer.global_rank == 0 and self.pulse is not None:
+            self.pulse.tell = True
+            time.sleep(2 * EVERY)
         for process in self.started:
             process.kill()
+        if self.launcher is None and self.kills_first and self.first == str(os.getppid()):
+            os.kill(os.getppid(), signal.SIGKILL)
         sys.stdout.flush()
-        print(
-            f"error: rank {rank} of {count} {how}, and the run with it: resume it with python"
-            f" train.py ckpt={self.folder}",
-            file=sys.stderr,
-            flush=True,
-        )
+        if what is not None:
+            print(
+                f"error: {what}, and the run with it: resume it with python"
+                f" train.py ckpt={self.folder}",
+                file=sys.stderr,
+                flush=True,
+            )
         os._exit(LOST)
+
+
+class _Pulse(threading.Thread):
+    """Counts heartbeats in the store; a thread of its own, since a frozen store never answers.
+
+    Attributes:
+        heard: when the heart of each rank looked at was last known to beat.
+        over: set when the run is, so that nobody asks a store that is gone.
+        tell: set by the first process to let the others know that it ends the run.
+        is_told: whether it does.
+    """
+
+    def __init__(self, trainer: pl.Trainer) -> None:
+        super().__init__(daemon=True)
+        self.rank = trainer.global_rank
+        looked_at = range(1, trainer.world_size) if self.rank == 0 else (0,)
+        self.heard = dict.fromkeys(looked_at, time.monotonic())
+        self.tell = self.is_told = self.over = False
+
+    def run(self) -> None:
+        beats = dict.fromkeys(self.heard, 0)
+        with contextlib.suppress(RuntimeError):  # the store is gone, and so is who kept it
+            store = torch.distributed.distributed_c10d._get_default_store().clone()
+            while not self.over:
+                store.add(f"heart of {self.rank}", 1)
+                for rank in self.heard:
+                    counted = store.add(f"heart of {rank}", 0)
+                    if counted > beats[rank]:
+                        beats[rank], self.heard[rank] = counted, time.monotonic()
+                self.is_told = store.add("end", int(self.tell)) > 0 and self.rank > 0
+                time.sleep(EVERY)

@@ -57,7 +57,8 @@ class RunSettings:
         output_dir: gets one folder a run.
         run_name: of that folder; null: data, method, terms, seed and time.
         sweep_name: of a sweep's folder; null: by the words of its command.
-        ckpt: a checkpoint or run folder to resume; last: the newest run.
+        ckpt: a checkpoint or run folder to resume; last: the newest run; auto: the run of run_name
+            where it has begun, else it begins.
         trust: packages whose classes the settings of a checkpoint may name, see `runs.trust`.
         allow_changes: resume although settings that alter training differ.
         debug: show tracebacks of user errors.

@@ -23,13 +23,16 @@ log = logging.getLogger(__name__)
 
 #: Where a user says how many threads there shall be.
 VARIABLE = "OMP_NUM_THREADS"
+#: Where SLURM says how many cores a process has for itself.
+ALLOTTED = "SLURM_CPUS_PER_TASK"
 
 
 @contextlib.contextmanager
 def share_of_the_cores(before: int | None = None, processes: int = 1) -> Iterator[None]:
     """Let torch have as many threads as leave the other runs of this user theirs.
 
-    A number in the environment variable ``OMP_NUM_THREADS`` holds as it is.
+    A number in the environment variable ``OMP_NUM_THREADS`` holds as it is. Of the cores that SLURM
+    has allotted to this process it takes all.
 
     Args:
         before: threads of each process in which the run was begun; None for a fresh run.
@@ -39,7 +42,10 @@ def share_of_the_cores(before: int | None = None, processes: int = 1) -> Iterato
     with _counted() as others:
         if given is None:
             cores = min(default, cores_allowed())
-            most = max(1, cores // processes)
+            if allotted := os.environ.get(ALLOTTED):
+                most, others = min(cores, int(allotted)), 0
+            else:
+                most = max(1, cores // processes)
             threads = before if before and before <= most else max(1, most // (1 + others))
             torch.set_num_threads(threads)
             if processes > 1:

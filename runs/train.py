@@ -6,6 +6,7 @@ drive it.
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -33,7 +34,7 @@ from saddlepoint.records.reading import read_records
 from saddlepoint.runs import command_line
 from saddlepoint.runs.build import build_game
 from saddlepoint.runs.callbacks import callback_of
-from saddlepoint.runs.callbacks.last_checkpoint import signals_given_back
+from saddlepoint.runs.callbacks.last_checkpoint import hand_over, signals_given_back
 from saddlepoint.runs.closing_screen import closing_screen, is_unfinished, missing_scores
 from saddlepoint.runs.current_run import CurrentRun, new_folder, title_of
 from saddlepoint.runs.loggers import finish
@@ -41,11 +42,12 @@ from saddlepoint.runs.lost_ranks import none_is_lost
 from saddlepoint.runs.overrides import resolved, typed_overrides
 from saddlepoint.runs.progress import output
 from saddlepoint.runs.resume import resume, take_up
+from saddlepoint.runs.same_command import AUTO, play_or_go_on
 from saddlepoint.runs.settings import check_settings, check_terms
 from saddlepoint.runs.stages import FOLDER, after_stages
 from saddlepoint.runs.sweeps import running
 from saddlepoint.runs.sweeps.point import play_point
-from saddlepoint.runs.threads import share_of_the_cores
+from saddlepoint.runs.threads import ALLOTTED, share_of_the_cores
 from saddlepoint.runs.trained_run import TrainedRun
 from saddlepoint.runs.trainer import build_callbacks, build_loggers, build_trainer
 
@@ -57,7 +59,7 @@ def _composed(config: DictConfig) -> float | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return play_point(config, play)
     with command_line.mistakes():
-        return play()
+        return play_or_go_on(config, play) if config.ckpt == AUTO else play()
 
 
 def train(
@@ -73,12 +75,13 @@ def train(
         overrides: the command line that led to them.
         on_stop: gets the exit code, 128 and the signal's number, if a signal ended the run early;
             in a sweep also if it came too late for that.
-        point: folder of a sweep's point, which the caller holds; what lies there is gone on with.
+        point: folder of a sweep's point, or of ``ckpt=auto``, which the caller holds; what lies
+            there is gone on with.
     """
     _quiet_lightning()
     console = output()
     # Whatever can be wrong with settings and data is found before the run's folder is made.
-    check_settings(_known_before(config), "train")
+    check_settings(config if point else _known_before(config), "train")
     if point is None:
         config, overrides, left = resume(config, overrides)
     else:
@@ -117,7 +120,10 @@ def train(
     # The first process alone: launchers kill the others when one ends with another code than 0.
     is_cut = is_unfinished(trainer, game) or point is not None
     if run.stopped_by and is_cut and trainer.is_global_zero:
-        on_stop(128 + signal.Signals[run.stopped_by])
+        number = signal.Signals[run.stopped_by]
+        if is_unfinished(trainer, game):
+            hand_over(number)
+        on_stop(128 + number)
     return _objective(run, trainer, game)
 
 
@@ -166,8 +172,8 @@ def _play(
 
 
 def _cores(trainer: pl.Trainer, before: int | None) -> contextlib.AbstractContextManager[None]:
-    """The first process looks for other runs; the others inherit what it finds."""
-    if not trainer.is_global_zero:
+    """The first process looks for other runs; others inherit what it finds, or SLURM says it."""
+    if not trainer.is_global_zero and ALLOTTED not in os.environ:
         return contextlib.nullcontext()
     if trainer.strategy.root_device.type != "cpu":
         before = None  # nothing that is learned is computed by threads

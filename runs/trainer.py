@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import Logger
 from saddlepoint.errors import UserError
 from saddlepoint.runs.current_run import CurrentRun
 from saddlepoint.runs.loggers import CSVFile
+from saddlepoint.runs.processes import environment_plugins, refuse_misfits
 
 #: What a run sets itself; and the setting that does what a user may have wanted of it.
 OWN = {
@@ -75,7 +76,7 @@ def build_trainer(
     """The trainer of ``trainer=``.
 
     Raises:
-        UserError: a setting of the trainer is the run's own.
+        UserError: a setting of the trainer is the run's own, or its processes cannot meet.
     """
     settings = OmegaConf.to_container(run.config.trainer, resolve=True)
     for key in OWN.keys() & settings.keys():
@@ -86,7 +87,12 @@ def build_trainer(
     settings["default_root_dir"] = str(run.folder)
     # Called here rather than by Hydra, which would look for settings in the objects.
     make_trainer = instantiate(settings, _partial_=True, _convert_="all")
-    return make_trainer(callbacks=callbacks, logger=loggers)
+    made = {"callbacks": callbacks, "logger": loggers}
+    if "plugins" not in settings:
+        made["plugins"] = environment_plugins()
+    trainer = make_trainer(**made)
+    refuse_misfits(trainer)
+    return trainer
 
 
 def _made(settings: DictConfig, group: str) -> dict[str, Any]:

@@ -33,12 +33,16 @@ def commands(*start):
     return list(dict.fromkeys(found))
 
 
-TRAIN = [words for words in commands("python", "train.py") if not {"--help", "-m"} & set(words)]
-SWEEPS = [
-    words
-    for words in commands("python", "train.py")
-    if "-m" in words and not any(word.startswith("hydra/sweeper=") for word in words)
-]
+#: What takes a cluster, or several processes: tests/test_cluster_page.py runs it; searches:
+#: tests/test_study_sweepers.py.
+CLUSTERS = {
+    *("trainer=ddp", "ckpt=auto", "hydra/launcher=submitit_slurm", "hydra/launcher=ray"),
+}
+SEARCHES = {"hydra/sweeper=lazy_gp", "hydra/sweeper=optuna"}
+TRAIN, SWEEPS = [], []
+for line in commands("python", "train.py"):
+    if not {"--help", *CLUSTERS, *SEARCHES} & set(line):
+        (SWEEPS if "-m" in line else TRAIN).append(line)
 SAMPLE = commands("python", "sample.py")
 EVALUATE = commands("python", "evaluate.py")
 EXTRACTORS = commands("python", "train_extractor.py")

@@ -1,8 +1,14 @@
 import csv
 import importlib.util
+import os
+import signal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest
-from train_cli import QUICK, train_here
+from pytorch_lightning import Callback
+from train_cli import QUICK, ROOT, finish, start, train_here
 
 from saddlepoint.runs.loggers import CSVFile
 
@@ -43,3 +49,65 @@ def test_wandb_without_key_or_network_stays_offline(tmp_path, monkeypatch):
 def test_tensorboard_writes_its_events(tmp_path):
     train_here([*QUICK, "logger=tensorboard", f"output_dir={tmp_path}", "run_name=run"])
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+
+
+class EndWandb(Callback):
+    """Ends wandb's own process in the middle of a run, as a full disk does."""
+
+    def on_train_batch_end(self, trainer, game, *_):
+        if game.iteration == 2:
+            files = Path(f"/proc/{os.getpid()}/task").glob("*/children")  # each thread has its own
+            for child in (int(number) for file in files for number in file.read_text().split()):
+                if b"wandb-core" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    os.kill(child, signal.SIGKILL)
+                    return
+            raise AssertionError("wandb has no process")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    def do_POST(self):  # noqa: N802
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.send_response(500)
+        self.end_headers()
+
+    do_GET = do_POST  # noqa: N815
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def outages(tmp_path_factory):
+    """A run whose wandb ends, and one whose wandb is refused; processes, since wandb is shared."""
+    folder = tmp_path_factory.mktemp("outages")
+    words = ["logger=wandb", "gan.log_every=1", f"output_dir={folder}"]
+    end = "+callbacks.end._target_=test_loggers.EndWandb"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = {"WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}"}
+        refused = {**os.environ, **address, "WANDB_API_KEY": 40 * "a", "WANDB_INIT_TIMEOUT": "3"}
+        refused.pop("WANDB_MODE")
+        processes = {
+            "ended": start([*QUICK, *words, "run_name=ended", end], path=ROOT / "tests"),
+            "refused": start([*QUICK, *words, "run_name=refused"], environment=refused),
+        }
+        ends = {name: (folder / name, *finish(process)) for name, process in processes.items()}
+        server.shutdown()
+    return ends
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for a child in /proc")
+def test_a_run_goes_on_without_wandb(outages):
+    folder, code, _, errors = outages["ended"]
+    assert code == 0, errors
+    assert errors.count("wandb has failed") == 1
+    assert len(rows(folder / "metrics.csv")) == 6
+    assert (folder / "finished.txt").exists()
+
+
+def test_where_the_server_of_wandb_refuses_it_goes_on_offline(outages):
+    folder, code, _, errors = outages["refused"]
+    assert code == 0, errors
+    assert errors.count("wandb refuses") == 1
+    assert list((folder / "wandb").glob("offline-run-*"))
+    assert (folder / "finished.txt").exists()

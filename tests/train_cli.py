@@ -61,12 +61,14 @@ def command(words, script="train.py"):
     return 0
 
 
-def start(overrides, script="train.py", **options):
-    """Start a command in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def start(overrides, script="train.py", by=(), path=None, environment=None, **options):
+    """Start a command in a process, ``by`` another command, with a folder more to import from."""
+    environment = {**(environment or os.environ), "OMP_NUM_THREADS": "1"}
     environment.pop("HYDRA_FULL_ERROR", None)  # a user has not set it
+    if path is not None:
+        environment["PYTHONPATH"] = os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
-        [sys.executable, str(ROOT / script), *overrides],
+        [sys.executable, *by, str(ROOT / script), *overrides],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

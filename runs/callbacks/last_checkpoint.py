@@ -13,12 +13,14 @@ from saddlepoint.gans import Game
 from saddlepoint.runs.current_run import CurrentRun
 from saddlepoint.schema import Count, checked
 
-#: A cluster's preemption notice, and Ctrl-C.
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Notices of a scheduler that this process will be preempted, or has little time left.
+NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
+#: What ends a run in order: those, a cluster's SIGTERM, and Ctrl-C.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, *NOTICES)
 
 
 class LastCheckpoint(pl.Callback):
-    """Keeps ``last.ckpt`` of a run; turns SIGTERM and Ctrl-C into a checkpoint and a clean end.
+    """Keeps ``last.ckpt`` of a run; turns `SIGNALS` into a checkpoint and a clean end.
 
     Args:
         run: whose it is.
@@ -79,3 +81,13 @@ def signals_given_back() -> Iterator[None]:
             for number, handler in before.items():
                 if handler is not None:  # one that Python has not set
                     signal.signal(number, handler)
+
+
+def hand_over(number: signal.Signals) -> None:
+    """Let who listened to a scheduler's notice before this run act on it, now that all is saved.
+
+    Submitit's jobs do: they requeue themselves and exit.
+    """
+    handler = signal.getsignal(number)
+    if number in NOTICES and callable(handler):
+        handler(number, None)

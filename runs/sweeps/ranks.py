@@ -13,7 +13,7 @@ PLAYED = "SADDLEPOINT_POINT"
 #: What Lightning tells them, and by which it knows that they are there.
 TOLD = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 #: Whether something else, as torchrun, has started all processes.
-_by_others = TOLD[0] in os.environ
+_by_others = TOLD[0] in os.environ and PLAYED not in os.environ
 
 
 def came_later(name: str) -> bool:
