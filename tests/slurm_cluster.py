@@ -54,6 +54,10 @@ done
 """
 
 
+class NotStartedError(RuntimeError):
+    """A daemon does not come up, as where a container forbids it."""
+
+
 def can_start():
     """Whether such a cluster can be started here."""
     wanted = ("munged", "slurmctld", "slurmd", "sbatch")
@@ -87,14 +91,17 @@ def cluster(folder, path=None):
         *(["slurmd", "-D", "-N", name] for name in ("n1", "n2")),
     ]
     running = []
+    idle = ["sinfo", "-h", "-N", "-t", "idle", "-o", "%n"]
     try:
-        for command in daemons:
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            running.append(subprocess.Popen(command, env=environment, **quiet))
-            if command[0] == "munged":
-                until(lambda: (folder / "munge.sock").exists())
-        idle = ["sinfo", "-h", "-N", "-t", "idle", "-o", "%n"]
-        until(lambda: len(said(idle, environment).split()) == 2)
+        try:
+            for command in daemons:
+                quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+                running.append(subprocess.Popen(command, env=environment, **quiet))
+                if command[0] == "munged":
+                    until(lambda: (folder / "munge.sock").exists())
+            until(lambda: len(said(idle, environment).split()) == 2)
+        except AssertionError as error:
+            raise NotStartedError("no SLURM cluster starts on this machine") from error
         yield environment
     finally:
         with contextlib.suppress(OSError):
