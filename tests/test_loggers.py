@@ -85,10 +85,14 @@ def outages(tmp_path_factory):
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = {"WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}"}
-        refused = {**os.environ, **address, "WANDB_API_KEY": 40 * "a", "WANDB_INIT_TIMEOUT": "3"}
+        # Not the process of wandb that earlier tests have started here.
+        own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+        refused = {**own, **address, "WANDB_API_KEY": 40 * "a", "WANDB_INIT_TIMEOUT": "3"}
         refused.pop("WANDB_MODE")
         processes = {
-            "ended": start([*QUICK, *words, "run_name=ended", end], path=ROOT / "tests"),
+            "ended": start(
+                [*QUICK, *words, "run_name=ended", end], path=ROOT / "tests", environment=own
+            ),
             "refused": start([*QUICK, *words, "run_name=refused"], environment=refused),
         }
         ends = {name: (folder / name, *finish(process)) for name, process in processes.items()}
