@@ -7,6 +7,8 @@ import sys
 import pytest
 from train_cli import QUICK, ROOT
 
+from saddlepoint.runs import checkpoint_file
+
 EXAMPLE = ROOT / "examples" / "own_method"
 TRUST = "trust=[own_method]"  # its classes are named by the run's files
 SEARCHED = "hydra.searchpath=[pkg://own_method.conf]"
@@ -75,6 +77,16 @@ def test_its_term_stacks_on_our_methods(run):
     words = ["gan=sngan", "network=lite", "terms=[rotation,drift]", "run_name=stacked"]
     said = run("train", SEARCHED, *words, *QUICK)
     assert "avatars-sngan+rotation+drift" in said
+
+
+def test_its_networks_take_our_terms_and_its_term_remembers(run):
+    words = ["gan=ssgan", "network=shuffle", "terms=[rotation,infomax,lecam]"]
+    said = run("train", SEARCHED, *words, *QUICK, "run_name=remembers")
+    assert "avatars-ssgan+infomax+lecam" in said
+    file = run.folder / "outputs" / "remembers" / "checkpoints" / "last.ckpt"
+    modules = checkpoint_file.load(file)["game"]["modules"]
+    assert modules["terms.lecam.anchors"].abs().min() > 0
+    run("sample", "run=last", TRUST, "images=4")
 
 
 def test_without_its_yamls_the_method_is_not_found(run):
