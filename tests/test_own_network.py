@@ -1,4 +1,4 @@
-"""What docs/networks.md and docs/terms.md show is in examples/own_method (trained by test_out_of_tree)."""
+"""What docs/networks.md and docs/terms.md show is in examples/own_method."""
 
 import ast
 import re
