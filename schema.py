@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, ParamSpec
 
 from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
@@ -45,6 +45,8 @@ NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 Node = Annotated[dict[str, Any], AfterValidator(_with_target)]
 Nodes = dict[str, Node]
+
+Arguments = ParamSpec("Arguments")
 
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 PLAIN = (int, float, str, bool, Path, types.NoneType)
@@ -269,7 +271,7 @@ def _is_flag(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
 
-def checked(constructor: Callable[..., None]) -> Callable[..., None]:
+def checked(constructor: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """Let a constructor refuse plain arguments that its annotations do not allow.
 
     Raises:

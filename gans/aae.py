@@ -13,6 +13,7 @@ from saddlepoint.gans.critic import Critic
 from saddlepoint.gans.game import Game, MakeOptimizer, Player, in_mode
 from saddlepoint.gans.gan import ADAM
 from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.tasks import FromImages, FromLatents
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss, Minimax
@@ -42,11 +43,13 @@ class AAE(Game):
 
     sampled_networks = ("encoder", "generator")
 
+    encoder: nn.Module
+
     @checked
     def __init__(
         self,
         encoder: nn.Module,
-        generator: nn.Module,
+        generator: Generator,
         discriminator: Discriminator,
         *,
         latent_prior: Literal["normal", "uniform"] = "normal",

@@ -31,6 +31,7 @@ from saddlepoint.losses.gradient_penalty import WassersteinGradientPenalty
 from saddlepoint.losses.inpainting import l1, seam_variation, spatial_discount
 from saddlepoint.losses.schedule import Schedule, at
 from saddlepoint.losses.term import Step
+from saddlepoint.losses.total import total
 from saddlepoint.schema import Count, NotNegative, Share, checked
 
 
@@ -66,6 +67,11 @@ class ATIGAN(Editing):
     Raises:
         UserError: the condition is of another kind.
     """
+
+    generator: InpaintingGenerator
+    local_discriminator: StarGANDiscriminator
+    condition: Edits
+    task: LocalEdits
 
     @checked
     def __init__(
@@ -206,8 +212,8 @@ class ATIGAN(Editing):
         as_it_was = (step.inputs.target == step.real.condition).all(1)
         rebuilt = mask * as_it_was[:, None, None, None]
         weight = None if self.discount == 1 else spatial_discount(mask, self.discount)
-        inside = sum(l1(each, image, rebuilt, weight) for each in drawn)
-        around = sum(l1(each, image, 1 - mask) for each in drawn)
+        inside = total(l1(each, image, rebuilt, weight) for each in drawn)
+        around = total(l1(each, image, 1 - mask) for each in drawn)
         losses = {
             "reconstruction": self.reconstruction_weight * inside,
             "context": self.context_weight * around,

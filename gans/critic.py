@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from saddlepoint.gans.networks.discriminator import Discriminator, Features
+from saddlepoint.gans.networks.discriminator import Discriminator, Features, Head
 from saddlepoint.items import Items
 
+Network = TypeVar("Network", bound=Discriminator)
 
-class Critic:
+
+class Critic(Generic[Network]):
     """Looks at views through a discriminator; a game has as many critics as it needs.
 
     Args:
@@ -26,7 +28,7 @@ class Critic:
 
     def __init__(
         self,
-        network: Discriminator,
+        network: Network,
         autocast: Callable[[], AbstractContextManager],
         *,
         joint_views: bool = True,
@@ -50,7 +52,7 @@ class Critic:
         return {name: Features(*of_view) for name, *of_view in zip(views, *parts, strict=True)}
 
     def logit(
-        self, images: Tensor, condition: Tensor | None = None, head: nn.Module | None = None
+        self, images: Tensor, condition: Tensor | None = None, head: Head | None = None
     ) -> Tensor:
         """Logits (n, 1) from a pass in float32 throughout, for penalties on input gradients.
 

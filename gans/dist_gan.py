@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from saddlepoint.gans.game import MakeOptimizer, Player, in_mode
 from saddlepoint.gans.gan import GAN
 from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.tasks import FromImages
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import ScoreMatching
@@ -72,7 +73,7 @@ class DistGAN(GAN):
     def __init__(
         self,
         encoder: nn.Module,
-        generator: nn.Module,
+        generator: Generator,
         discriminator: Discriminator,
         *,
         latent_prior: Literal["normal", "uniform"] = "uniform",
@@ -116,7 +117,7 @@ class DistGAN(GAN):
         """Reconstruction, latent-data distance, and the terms' encoder parts."""
         step.fake = self.fakes(step.inputs)
         step.rebuilt = self.rebuild(step.real)
-        views = {}
+        views: dict[str, Items] = {}
         if self.reconstruction_space == "features":
             views |= {"real": step.real, "rebuilt": step.rebuilt}
         if self.distance_weight:

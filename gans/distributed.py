@@ -37,10 +37,12 @@ class GameStrategy(DDPStrategy):
         self.timeout_s = timeout_s
 
     def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None  # the trainer has set it by now
         self._launcher = _Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
 
     def configure_ddp(self) -> None:
         """Leave the game as it is; processes start from equal weights all the same."""
+        assert self.model is not None
         for tensor in self.model.state_dict().values():
             torch.distributed.broadcast(tensor.data, src=0)
 
@@ -72,17 +74,19 @@ def average_gradients(parameters: list[nn.Parameter]) -> None:
     # Only who has not used all must know what the others have, and wait for the device.
     anyone = [True] * len(parameters) if all(is_used) else uses.ne(0).tolist()
     for parameter, mean, used in zip(parameters, means, anyone, strict=True):
-        if used and parameter.grad is None:
+        if not used:
+            continue
+        if parameter.grad is None:
             parameter.grad = mean.clone(memory_format=torch.preserve_format)
-        elif used:
+        else:
             parameter.grad.copy_(mean)
 
 
 def running_averages(game: nn.Module) -> list[Tensor]:
     """Means and variances that the batch norms of a game keep for later."""
     norms = [module for module in game.modules() if isinstance(module, _BatchNorm)]
-    tracked = [norm for norm in norms if norm.running_mean is not None]
-    return [average for norm in tracked for average in (norm.running_mean, norm.running_var)]
+    both = [average for norm in norms for average in (norm.running_mean, norm.running_var)]
+    return [average for average in both if average is not None]
 
 
 def average(tensors: list[Tensor]) -> None:

@@ -3,12 +3,19 @@
 import torch
 from torch import Tensor
 
+from saddlepoint.gans.edits import LocalEdits, Translations
 from saddlepoint.gans.game import Game
+from saddlepoint.gans.networks.conditions import Editable
+from saddlepoint.gans.networks.stargan import StarGANDiscriminator
 from saddlepoint.items import Items
 
 
 class Editing(Game):
     """A game whose task has ``edit(items, choice)`` and whose discriminator has ``shows``."""
+
+    condition: Editable
+    task: Translations | LocalEdits
+    discriminator: StarGANDiscriminator
 
     @property
     def columns(self) -> int:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.gans.holes import Holes
-from saddlepoint.gans.networks.conditions import Condition
+from saddlepoint.gans.networks.conditions import Editable
 from saddlepoint.gans.networks.edits import Edits, chosen
 from saddlepoint.gans.tasks import FromImages, at_positions
 from saddlepoint.items import Items
@@ -25,7 +25,10 @@ class Translations(FromImages):
         condition: `conditions.Classes` or `networks.edits.Edits`.
     """
 
-    condition: Condition
+    condition: Editable
+
+    def __init__(self, condition: Editable) -> None:
+        super().__init__(condition)
 
     def inputs(self, draws: Draws, n: int, reals: Sequence[Items]) -> Items:
         """The reals, with the conditions of the whole batch in random order as ``target``."""

@@ -35,7 +35,7 @@ class Episodes(FromImages):
         UserError: no classes, or more examples than `MOST_SHOTS`.
     """
 
-    reads = ("label", "shots", "target")
+    reads: tuple[str, ...] = ("label", "shots", "target")
 
     def __init__(self, condition: Condition | None, shots: int) -> None:
         if condition is None or condition.kind != "classes":

@@ -6,10 +6,11 @@ No code was released; `gans.few_shot_hair_reptile` is the other way.
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.gans.funit import FUNIT
 from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.few_shot import FewShotTranslator
 from saddlepoint.losses.few_shot import masked_change
 from saddlepoint.losses.term import Step
 from saddlepoint.schema import NotNegative, checked
@@ -29,7 +30,7 @@ class FewShotHair(FUNIT):
     @checked
     def __init__(
         self,
-        generator: nn.Module,
+        generator: FewShotTranslator,
         discriminator: Discriminator,
         *,
         background_weight: NotNegative = 0.0,

@@ -7,7 +7,7 @@ Few-shot Image Generation with Reptile", arXiv 1901.02199, 2019.
 
 import copy
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,12 @@ from saddlepoint.gans.episodes import AdaptiveEpisodes
 from saddlepoint.gans.game import Game, MakeOptimizer, Player
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss, Wasserstein
 from saddlepoint.losses.gradient_penalty import WassersteinGradientPenalty
 from saddlepoint.losses.term import Step
+from saddlepoint.losses.total import total
 from saddlepoint.randomness import Draws
 from saddlepoint.schema import Count, Natural, NotNegative, checked
 
@@ -62,10 +64,13 @@ class FewShotHairReptile(Game):
     #: Adaptation starts from both.
     sampled_networks = ("generator", "discriminator")
 
+    discriminator: Discriminator
+    task: AdaptiveEpisodes
+
     @checked
     def __init__(
         self,
-        generator: nn.Module,
+        generator: Generator,
         discriminator: Discriminator,
         *,
         condition: Condition | None = None,
@@ -97,9 +102,9 @@ class FewShotHairReptile(Game):
     def update(self, player: Player, step: Step) -> None:
         """Play one task with copies, and move towards where they end."""
         examples = step.inputs.shots[:, 0]
-        originals = self.generator, self.discriminator
-        copies = tuple(copy.deepcopy(network) for network in originals)
+        copies = copy.deepcopy(self.generator), copy.deepcopy(self.discriminator)
         losses = self.adapt(*copies, examples, step.real.image, self.inner_steps, step.draws)
+        originals = self.generator, self.discriminator
         for original, adapted in zip(originals, copies, strict=True):
             for phi, theta in zip(original.parameters(), adapted.parameters(), strict=True):
                 phi.grad = phi.detach() - theta.detach()
@@ -186,14 +191,15 @@ class FewShotHairReptile(Game):
 
     def adapted(self, examples: Tensor, others: Tensor, episode: int = 0) -> nn.Module:
         """A translator to the class of some examples; the game itself stays as it is."""
-        copies = [
+        generator, average = (
             copy.deepcopy(self.sampled(name)).requires_grad_(True)
             for name in ("generator", "discriminator")
-        ]
+        )
+        discriminator = cast(Discriminator, average)  # which it was copied from
         draws = Draws(self.seed, "adaptation", episode, device=self.device)
         with torch.enable_grad():
-            self.adapt(*copies, examples, others, self.adaptation_steps, draws)
-        return copies[0].eval()
+            self.adapt(generator, discriminator, examples, others, self.adaptation_steps, draws)
+        return generator.eval()
 
     def pictures(
         self, positions: range, seed: int | None = None, data: Any = None
@@ -206,5 +212,5 @@ class FewShotHairReptile(Game):
 def descend(optimizer: torch.optim.Optimizer, losses: dict[str, Tensor]) -> None:
     """One step down the gradient of the sum of these losses."""
     optimizer.zero_grad(set_to_none=True)
-    sum(losses.values()).backward()
+    total(losses.values()).backward()
     optimizer.step()

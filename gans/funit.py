@@ -8,17 +8,19 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.gans.critic import Critic
 from saddlepoint.gans.episodes import Episodes
 from saddlepoint.gans.game import Game, MakeOptimizer, Player
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.few_shot import FewShotTranslator
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss, Hinge
 from saddlepoint.losses.few_shot import feature_matching, real_gradient_penalty
 from saddlepoint.losses.term import Step
+from saddlepoint.losses.total import total
 from saddlepoint.schema import Count, NotNegative, checked
 
 RMSPROP = partial(torch.optim.RMSprop, lr=1e-4, weight_decay=1e-4)
@@ -56,10 +58,13 @@ class FUNIT(Game):
         settings: of `Game`.
     """
 
+    generator: FewShotTranslator
+    task: Episodes
+
     @checked
     def __init__(
         self,
-        generator: nn.Module,
+        generator: FewShotTranslator,
         discriminator: Discriminator,
         *,
         condition: Condition | None = None,
@@ -122,7 +127,7 @@ class FUNIT(Game):
         seen = self.critic.look({"translation": step.fake, "reconstruction": rebuilt})
         with torch.no_grad():
             wanted = self.critic.look({"examples": examples_of(inputs), "content": content})
-        adversarial = sum(self.adversarial.generator(view.logits) for view in seen.values()) / 2
+        adversarial = total(self.adversarial.generator(view.logits) for view in seen.values()) / 2
         matching = feature_matching(
             seen["translation"].local, wanted["examples"].local
         ) + feature_matching(seen["reconstruction"].local, wanted["content"].local)

@@ -18,12 +18,14 @@ from saddlepoint.errors import UserError
 from saddlepoint.gans.distributed import average, average_gradients, running_averages
 from saddlepoint.gans.loss_log import LossLog
 from saddlepoint.gans.moving_average import MovingAverage
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.sync_batch_norm import synchronise
 from saddlepoint.gans.precision import has_fast_bfloat16
 from saddlepoint.gans.tasks import Task
 from saddlepoint.items import Items
 from saddlepoint.losses.schedule import Schedule, schedule_named
 from saddlepoint.losses.term import Step
+from saddlepoint.losses.total import total
 from saddlepoint.randomness import Draws, key_to_seed, seed_global_generators
 from saddlepoint.schema import Count, Images, Natural, NotNegative, checked
 
@@ -89,7 +91,8 @@ class Game(pl.LightningModule):
     #: Networks that sampling uses: the moving average follows them.
     sampled_networks: ClassVar[tuple[str, ...]] = ("generator",)
 
-    generator: nn.Module
+    generator: Generator
+    _moving: str | None
 
     @checked
     def __init__(
@@ -185,7 +188,7 @@ class Game(pl.LightningModule):
     def descend(self, player: Player, losses: dict[str, Tensor]) -> None:
         """Step down the gradient of the sum of these losses, averaged over the ranks."""
         self._optimizers[player.name].zero_grad(set_to_none=True)
-        sum(losses.values()).backward()
+        total(losses.values()).backward()
         self.move(player, losses)
 
     def move(self, player: Player, losses: dict[str, Tensor]) -> None:
@@ -349,7 +352,7 @@ class Game(pl.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimiser for each player, in the order of `players`."""
         self._players = self.players()
-        self._moving: str | None = None
+        self._moving = None
         self._parameters_of: dict[str, list[nn.Parameter]] = {}
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
         for player in self._players:

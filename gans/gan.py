@@ -6,13 +6,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Le
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans.critic import Critic
 from saddlepoint.gans.game import Game, MakeOptimizer, Player
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.tasks import FromLatents, Task
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import AdversarialLoss, Hinge
@@ -48,10 +49,13 @@ class GAN(Game):
     #: The terms that make the method what it is, by name.
     defining_terms: ClassVar[Mapping[str, Callable[[], Term]]] = {}
 
+    discriminator: Discriminator
+    critic: Critic[Discriminator]
+
     @checked
     def __init__(
         self,
-        generator: nn.Module,
+        generator: Generator,
         discriminator: Discriminator,
         *,
         condition: Condition | None = None,
@@ -95,8 +99,7 @@ class GAN(Game):
 
     def fill(self, data: Any) -> None:
         """Let the terms take it."""
-        for term in self.terms.values():
-            term.fill(data)
+        self.terms.fill(data)
 
     def discriminator_loss(self, step: Step) -> dict[str, Tensor]:
         """Adversarial loss on reals and detached fakes, and the terms' discriminator parts."""

@@ -14,6 +14,7 @@ from torch import nn
 
 from saddlepoint.gans.dist_gan import DistGAN
 from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.losses.gradient_matching import GradientMatching
 from saddlepoint.losses.neighbour_embedding import NeighbourEmbedding
 from saddlepoint.schema import NotNegative, checked
@@ -44,7 +45,7 @@ class GNGAN(DistGAN):
     def __init__(
         self,
         encoder: nn.Module,
-        generator: nn.Module,
+        generator: Generator,
         discriminator: Discriminator,
         *,
         encoder_trains: Literal["encoder", "generator", "both"] = "both",

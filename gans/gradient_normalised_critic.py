@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.errors import UserError
-from saddlepoint.gans.critic import Critic
-from saddlepoint.gans.networks.discriminator import Discriminator, Features
+from saddlepoint.gans.critic import Critic, Network
+from saddlepoint.gans.networks.discriminator import Features, Head
 from saddlepoint.items import Items
 
 
@@ -35,7 +35,7 @@ def normalise_by_gradient(logits: Tensor, images: Tensor) -> Tensor:
     return logits / sizes.where(sizes > 0, 1)  # a critic that is 0 everywhere stays so
 
 
-class GradientNormalisedCritic(Critic):
+class GradientNormalisedCritic(Critic[Network]):
     """A critic that looks with D^ in place of D, see `normalise_by_gradient`.
 
     A conditional D is normalised whole, its projection included; of a map of logits it is the mean
@@ -53,7 +53,7 @@ class GradientNormalisedCritic(Critic):
 
     def __init__(
         self,
-        network: Discriminator,
+        network: Network,
         autocast: Callable[[], AbstractContextManager],
         *,
         joint_views: bool = True,
@@ -71,7 +71,7 @@ class GradientNormalisedCritic(Critic):
             return super().look(views)
 
     def logit(
-        self, images: Tensor, condition: Tensor | None = None, head: nn.Module | None = None
+        self, images: Tensor, condition: Tensor | None = None, head: Head | None = None
     ) -> Tensor:
         """D^ (n, 1), or what ``head`` makes of the features in its place, normalised too."""
         with torch.enable_grad():

@@ -1,34 +1,36 @@
 """Masks (n, 1, h, w) that are 1 in a hole: shapes, bounds, and windows around them."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def _pixels(size: tuple[int, int], device: torch.device) -> Tensor:
+def _pixels(size: Sequence[int], device: torch.device) -> Tensor:
     """Centres (h, w, 2) of pixels, x and y, counted from the image's corner."""
     y, x = (torch.arange(side, device=device) + 0.5 for side in size)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
 
 
-def rectangles(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+def rectangles(boxes: Tensor, size: Sequence[int]) -> Tensor:
     """Bool (n, 1, h, w): pixels whose centres lie in boxes (n, 4), left, top, right, bottom."""
     pixels, boxes = _pixels(size, boxes.device), boxes[:, None, None]
     return ((pixels >= boxes[..., :2]) & (pixels < boxes[..., 2:])).all(-1)[:, None]
 
 
-def boxes_around(centre: Tensor, sides: Tensor, size: tuple[int, int]) -> Tensor:
+def boxes_around(centre: Tensor, sides: Tensor, size: Sequence[int]) -> Tensor:
     """The same for boxes of centres and sides (n, 2)."""
     return rectangles(torch.cat([centre - sides / 2, centre + sides / 2], dim=1), size)
 
 
-def ellipses(centre: Tensor, sides: Tensor, size: tuple[int, int]) -> Tensor:
+def ellipses(centre: Tensor, sides: Tensor, size: Sequence[int]) -> Tensor:
     """Bool (n, 1, h, w): ellipses inscribed in boxes of centres and sides (n, 2)."""
     offset = _pixels(size, centre.device) - centre[:, None, None]
     return ((2 * offset / sides[:, None, None]).square().sum(-1) <= 1)[:, None]
 
 
-def strokes(points: Tensor, radius: Tensor, size: tuple[int, int]) -> Tensor:
+def strokes(points: Tensor, radius: Tensor, size: Sequence[int]) -> Tensor:
     """Bool (n, 1, h, w): within a radius (n,) of lines that join points (n, strokes, k, 2)."""
     starts, ends = points[:, :, :-1].flatten(1, 2), points[:, :, 1:].flatten(1, 2)
     along = (ends - starts)[:, :, None, None]

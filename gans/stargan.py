@@ -11,14 +11,15 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans.editing import Editing
 from saddlepoint.gans.edits import Translations
 from saddlepoint.gans.game import MakeOptimizer, Player
 from saddlepoint.gans.gan import GAN
-from saddlepoint.gans.networks.conditions import Condition
+from saddlepoint.gans.networks.conditions import Condition, Editable
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.stargan import StarGANDiscriminator
 from saddlepoint.items import Items
 from saddlepoint.losses.adversarial import Wasserstein
@@ -56,10 +57,13 @@ class StarGAN(Editing, GAN):
     default_adversarial = Wasserstein
     defining_terms: ClassVar[Mapping[str, type]] = {"gradient_penalty": WassersteinGradientPenalty}
 
+    task: Translations
+    discriminator: StarGANDiscriminator
+
     @checked
     def __init__(
         self,
-        generator: nn.Module,
+        generator: Generator,
         discriminator: StarGANDiscriminator,
         *,
         condition: Condition | None = None,
@@ -70,7 +74,7 @@ class StarGAN(Editing, GAN):
         generator_optimizer: MakeOptimizer = STARGAN_ADAM,
         **settings: Any,
     ) -> None:
-        if not hasattr(condition, "changed"):
+        if not isinstance(condition, Editable):
             raise UserError(
                 "StarGAN turns images into something else: set condition=edits, or"
                 " condition=classes."

@@ -33,7 +33,7 @@ class Task(ABC):
 
     needs_data: ClassVar[bool] = False
     #: Fields that items to train on must have, beside the image.
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: tuple[str, ...] = ()
     #: The field of its inputs that says what is asked of a generation.
     asked_as: ClassVar[str] = "condition"
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
 from saddlepoint.items import Items
-from saddlepoint.losses.term import Step, Term
+from saddlepoint.losses.term import Attachable, Step, Term
+from saddlepoint.losses.total import total
 from saddlepoint.losses.transformations import IDENTITY, POLICIES, Policy, Transformation
 from saddlepoint.randomness import Draws
 from saddlepoint.schema import checked
@@ -71,9 +72,10 @@ class DAG(Term):
     ) -> None:
         super().__init__(discriminator_weight, generator_weight)
         policies = [policies] if isinstance(policies, str) else policies
-        self.policies = [_transformations(policy) for policy in policies]
-        if not include_identity:
-            self.policies = [[t for t in policy if t != IDENTITY] for policy in self.policies]
+        self.policies = [
+            [t for t in _transformations(policy) if include_identity or t != IDENTITY]
+            for policy in policies
+        ]
         if not policies or not all(self.policies):
             raise UserError("The dag term has nothing to transform by: add policies=[rotation].")
         self.policy_weights = [1.0] * len(policies) if policy_weights is None else policy_weights
@@ -84,7 +86,7 @@ class DAG(Term):
             )
         self.identity_head = identity_head
 
-    def attach(self, discriminator: nn.Module) -> None:
+    def attach(self, discriminator: Attachable) -> None:
         """Add an output layer like the discriminator's own for each transformation."""
         self._logits = discriminator.logits
         self.heads = nn.ModuleList()
@@ -114,7 +116,7 @@ class DAG(Term):
         ]
         for weight, penalty in step.penalties:
             games += self._penalties(weight, penalty, step)
-        return sum(games)
+        return total(games)
 
     def generator_views(self, step: Step) -> dict[str, Items]:
         """Fakes under every transformation, and reals where the base game's loss compares them."""
@@ -125,13 +127,13 @@ class DAG(Term):
     def generator_loss(self, step: Step) -> Tensor:
         """Weighted sum of F_G over all branches."""
         sides = ("fake", "real") if step.adversarial.generator_sees_reals else ("fake",)
-        return sum(
+        return total(
             branch.weight * step.adversarial.generator(*logits)
             for branch, logits in self._judge(step, *sides)
         )
 
     def _views(self, draws: Draws, **sides: Items) -> dict[str, Items]:
-        views = {}
+        views: dict[str, Items] = {}
         for side, items in sides.items():
             if items.image.ndim != 4:
                 raise UserError(

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.errors import UserError
 from saddlepoint.items import Items
 from saddlepoint.losses.schedule import Schedule
-from saddlepoint.losses.term import Logit, Step, Term
+from saddlepoint.losses.term import Attachable, Logit, Step, Term
 from saddlepoint.randomness import Draws
 from saddlepoint.schema import Count, checked
 
@@ -87,7 +87,7 @@ class GradientPenalty(Term, ABC):
     def __init__(self, discriminator_weight: float | Schedule = 10.0, every: Count = 1) -> None:
         super().__init__(discriminator_weight, every=every)
 
-    def attach(self, discriminator: nn.Module) -> None:
+    def attach(self, discriminator: Attachable) -> None:
         """Make no heads, but refuse batch norm."""
         if discriminator.mixes_samples:
             raise UserError(
@@ -151,7 +151,7 @@ class WassersteinGradientPenalty(GradientPenalty):
         self.maximised = maximised
         self.mixes_samples = mixes_samples
 
-    def attach(self, discriminator: nn.Module) -> None:
+    def attach(self, discriminator: Attachable) -> None:
         """Make no heads, but refuse batch norm that is not asked for."""
         if not self.mixes_samples:
             super().attach(discriminator)

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.losses.term import Step, Term
+from saddlepoint.losses.term import Attachable, Step, Term
+from saddlepoint.losses.total import total
 from saddlepoint.ranks import of_all_ranks, rank_and_count
 from saddlepoint.schema import Size, checked
 
@@ -59,7 +60,7 @@ class ProjectionHead(nn.Module):
     """
 
     def __init__(
-        self, new_layer: Callable[[int], nn.Module], channels: int, projection: int
+        self, new_layer: Callable[[int], nn.Linear | nn.Conv2d], channels: int, projection: int
     ) -> None:
         super().__init__()
         self.hidden = new_layer(channels)
@@ -69,6 +70,12 @@ class ProjectionHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Project (n, c, ...) to (n, R, ...)."""
         return self.output(F.relu(self.hidden(features))) + self.shortcut(features)
+
+    def linear_part(self) -> tuple[Tensor, Tensor]:
+        """A (R, 2 c) and b (R,) of y = A z + b, with z = (relu(U x), x)."""
+        layers = self.output, self.shortcut
+        weight = torch.cat([layer.weight for layer in layers], dim=1).flatten(1)
+        return weight, total(layer.bias for layer in layers if layer.bias is not None)
 
 
 class InfoMax(Term):
@@ -102,7 +109,7 @@ class InfoMax(Term):
         self.mask = mask
         self.gather_negatives = gather_negatives
 
-    def attach(self, discriminator: nn.Module) -> None:
+    def attach(self, discriminator: Attachable) -> None:
         """Add the two heads, of layers like the discriminator's own."""
         self.local_head = ProjectionHead(
             discriminator.new_local_head, discriminator.local_channels, self.projection
@@ -138,8 +145,7 @@ class InfoMax(Term):
         """
         head = self.local_head
         inputs = torch.cat([F.relu(head.hidden(local)), local], dim=1).flatten(2)
-        weight = torch.cat([head.output.weight, head.shortcut.weight], dim=1).flatten(1)
-        bias = head.output.bias + head.shortcut.bias
+        weight, bias = head.linear_part()
         projected = self.global_head(pooled)
         if self.gather_negatives:
             inputs = of_all_ranks(inputs)

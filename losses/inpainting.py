@@ -49,7 +49,7 @@ def seam_variation(images: Tensor, mask: Tensor) -> Tensor:
         mask: of the hole.
     """
     band = F.max_pool2d(mask, 5, 1, 2) - eroded(mask, 2) > 0.5
-    total, count = images.new_zeros(()), 0
+    total, count = images.new_zeros(()), mask.new_zeros((), dtype=torch.int64)
     for axis in (2, 3):
         pairs = images.diff(dim=axis).abs()
         last = images.shape[axis] - 1

@@ -19,7 +19,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.items import Items
 from saddlepoint.losses.rotation import (
@@ -29,7 +29,7 @@ from saddlepoint.losses.rotation import (
     rotation_labels,
     square,
 )
-from saddlepoint.losses.term import Step, Term
+from saddlepoint.losses.term import Attachable, Step, Term
 from saddlepoint.schema import checked
 
 #: Number of angles, which are classes 0 .. 3.
@@ -64,7 +64,7 @@ class MultiClassMinimax(Rotation):
         super().__init__(discriminator_weight, generator_weight)
         self.rotate_fakes_in_d = rotate_fakes_in_d
 
-    def attach(self, discriminator: nn.Module) -> None:
+    def attach(self, discriminator: Attachable) -> None:
         """Add an output layer: pooled features (n, d) to logits (n, 5), angles and "fake"."""
         self.head = discriminator.new_head(FAKE + 1)
 
@@ -125,7 +125,7 @@ class MultiClassMatch(Term):
         self.fake_class = fake_class
         self.rotate_fakes_in_d = rotate_fakes_in_d
 
-    def attach(self, discriminator: nn.Module) -> None:
+    def attach(self, discriminator: Attachable) -> None:
         """Add an output layer: pooled features (n, d) to logits of 4 angles and perhaps "fake"."""
         self.head = discriminator.new_head(ANGLES + self.fake_class)
 

@@ -6,11 +6,11 @@ Loss", CVPR 2019, arXiv 1811.11212.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.errors import UserError
 from saddlepoint.items import Items
-from saddlepoint.losses.term import Step, Term
+from saddlepoint.losses.term import Attachable, Step, Term
 from saddlepoint.ranks import rank_and_count
 from saddlepoint.schema import checked
 
@@ -51,7 +51,7 @@ class Rotation(Term):
     def __init__(self, discriminator_weight: float = 1.0, generator_weight: float = 0.2) -> None:
         super().__init__(discriminator_weight, generator_weight)
 
-    def attach(self, discriminator: nn.Module) -> None:
+    def attach(self, discriminator: Attachable) -> None:
         """Add a second output layer: pooled features (n, d) to 4 angle logits."""
         self.head = discriminator.new_head(4)
 

@@ -6,9 +6,9 @@ terms at once, and every term then reads the features it needs from the step: no
 twice, and no term knows of another.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, cast
 
 from torch import Tensor, nn
 
@@ -21,6 +21,8 @@ from saddlepoint.schema import Count, checked
 
 #: Maps images (n, *shape) and conditions to logits (n, 1), each of its own image alone.
 Logit = Callable[..., Tensor]
+#: An output layer: maps pooled vectors (n, d), or maps of them, to logits.
+Head = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -77,6 +79,37 @@ class Step:
         return self.iteration / self.total_iterations
 
 
+class Attachable(Protocol):
+    """What terms attach to: a discriminator that makes output layers like its own."""
+
+    @property
+    def local_channels(self) -> int:
+        """Channels c of its local map (n, c, h, w)."""
+
+    @property
+    def pooled_features(self) -> int:
+        """Length d of its pooled vector (n, d)."""
+
+    @property
+    def head(self) -> nn.Module:
+        """Its own output layer."""
+
+    @property
+    def mixes_samples(self) -> bool:
+        """Whether an image's logit depends on the images beside it."""
+
+    def logits(
+        self, pooled: Tensor, condition: Tensor | None = None, head: Head | None = None
+    ) -> Tensor:
+        """Logits (n, 1) of pooled vectors (n, d), by its own output layer or by ``head``."""
+
+    def new_head(self, out_features: int) -> nn.Linear | nn.Conv2d:
+        """An output layer for the pooled vector."""
+
+    def new_local_head(self, out_channels: int) -> nn.Conv2d:
+        """A pointwise output layer for the local map."""
+
+
 class Term(nn.Module):
     """A loss term with a part for each player it concerns, weights, and the heads it needs.
 
@@ -111,7 +144,7 @@ class Term(nn.Module):
         self.generator_weight = generator_weight
         self.every = every
 
-    def attach(self, discriminator: nn.Module) -> None:
+    def attach(self, discriminator: Attachable) -> None:
         """Make the heads, from ``discriminator.new_head`` and ``new_local_head``."""
 
     def fill(self, data: Any) -> None:
@@ -130,12 +163,21 @@ class Terms(nn.ModuleDict):
         discriminator: the network that their heads attach to.
     """
 
-    def __init__(self, terms: Mapping[str, Term], discriminator: nn.Module) -> None:
+    def __init__(self, terms: Mapping[str, Term], discriminator: Attachable) -> None:
         super().__init__()
         for name, term in terms.items():
             _refuse_negative_weights(name, term)
             term.attach(discriminator)
             self[name] = term
+
+    def items(self) -> ItemsView[str, Term]:
+        """The terms by name."""
+        return cast(ItemsView[str, Term], super().items())
+
+    def fill(self, data: Any) -> None:
+        """Let the terms take what they need from the data module."""
+        for _, term in self.items():
+            term.fill(data)
 
     def views(self, player: str, step: Step) -> dict[str, Items]:
         """What the terms want the critic to look at, beside what the game shows it."""

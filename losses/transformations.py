@@ -141,23 +141,29 @@ def _cut_out_somewhere(images: Tensor, draws: Draws) -> Tensor:
     # The middle is uniform over the image, so that the rectangle may hang over its border.
     sizes = images.shape[-2:]
     sides = [_share(CUTOUT, size) for size in sizes]
-    corners = (
+    top, left = (
         draws.integers(len(images), size + 1 - side % 2) - side // 2
         for size, side in zip(sizes, sides, strict=True)
     )
-    return cut_out(images, *corners, *sides)
+    return cut_out(images, top, left, *sides)
 
 
 TRANSLATED = Transformation("translated", _translate, is_random=True)
 CUT_OUT = Transformation("cut out", _cut_out_somewhere, is_random=True)
 
-#: Policies by name. The first element of each is the identity.
 #: Names in `POLICIES`.
 Policy = Literal[
-    *("rotation", "fliprot", "fliprot180", "flipping", "cropping", "cropping_bilinear"),
-    *("translation", "cutout"),
+    "rotation",
+    "fliprot",
+    "fliprot180",
+    "flipping",
+    "cropping",
+    "cropping_bilinear",
+    "translation",
+    "cutout",
 ]
-POLICIES: dict[Policy, tuple[Transformation, ...]] = {
+#: Policies by name. The first element of each is the identity.
+POLICIES: dict[str, tuple[Transformation, ...]] = {
     "rotation": (IDENTITY, ROTATE_90, ROTATE_180, ROTATE_270),
     # The PyTorch module's, and the TensorFlow module's: which is the list called flipping, too.
     "fliprot": (IDENTITY, FLIP_HEIGHT, FLIP_WIDTH, ROTATE_90),

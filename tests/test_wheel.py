@@ -95,7 +95,12 @@ def test_every_module_setting_and_asset_is_in_it(wheel):
     placed = {p: str(p) if p.parts[0] == "hydra_plugins" else f"saddlepoint/{p}" for p in package}
     missing = [str(p) for p in package if placed[p] not in names and (ROOT / p).exists()]
     assert not missing
-    for path in ("conf/train.yaml", "conf/gan/sngan.yaml", "datamodules/assets/avatars.npz"):
+    for path in (
+        "conf/train.yaml",
+        "conf/gan/sngan.yaml",
+        "datamodules/assets/avatars.npz",
+        "py.typed",
+    ):
         assert f"saddlepoint/{path}" in names
 
 

@@ -63,7 +63,25 @@ class Condition(nn.Module, ABC):
         """
 
 
-class Classes(Condition):
+class Editable(Condition):
+    """A condition that an item can be given in place of its own, one change at a time.
+
+    Attributes:
+        names: of the changes: the classes, or each attribute.
+    """
+
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def possible(self, own: Tensor) -> Tensor:
+        """Whether each change is possible to items of conditions (n, ...): bool (n, K)."""
+
+    @abstractmethod
+    def changed(self, own: Tensor, choice: Tensor) -> Tensor:
+        """Conditions (n, ...) after one change each, ``choice`` (n,) among the possible ones."""
+
+
+class Classes(Editable):
     """One of K classes, int64 (n,).
 
     Args:
@@ -74,6 +92,7 @@ class Classes(Condition):
     """
 
     kind = "classes"
+    shares: Tensor | None
 
     @checked
     def __init__(
@@ -145,9 +164,9 @@ class Classes(Condition):
     def start_at(self, value: float, layer: nn.Module, *, spread: float = 0.0) -> None:
         """Rows from N(value, spread^2)."""
         if spread:
-            nn.init.normal_(layer.weight, mean=value, std=spread)
+            nn.init.normal_(layer.get_parameter("weight"), mean=value, std=spread)
         else:
-            nn.init.constant_(layer.weight, value)
+            nn.init.constant_(layer.get_parameter("weight"), value)
 
 
 class MovingClasses(Classes):
@@ -158,6 +177,8 @@ class MovingClasses(Classes):
         num_items: N of the data.
         frequencies: of `Classes`.
     """
+
+    ids: Tensor
 
     def __init__(
         self,
@@ -202,6 +223,7 @@ class Vectors(Condition):
     kind = "vectors"
     #: The field of the data that holds them.
     field: ClassVar[str] = "vector"
+    bank: Tensor
 
     def __init__(self, features: int, bank_size: int) -> None:
         super().__init__()
@@ -248,8 +270,8 @@ class Vectors(Condition):
 
     def start_at(self, value: float, layer: nn.Module, *, spread: float = 0.0) -> None:
         """Weights 0 and the value as bias: training starts as if there were no condition."""
-        nn.init.zeros_(layer.weight)
-        nn.init.constant_(layer.bias, value)
+        nn.init.zeros_(layer.get_parameter("weight"))
+        nn.init.constant_(layer.get_parameter("bias"), value)
 
 
 class Attributes(Vectors):

@@ -8,7 +8,7 @@ and 1911.06997) for CIFAR-10, CelebA, MNIST and stacked MNIST. Where those have 
 in [0, 1] there is tanh and [-1, 1] here: 2 s(x) - 1 = tanh(x / 2), the same but for the scale of x.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -21,6 +21,7 @@ from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator, LocalMap
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.layers import Pooling, convolution, finish, linear, pool
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
 from saddlepoint.schema import NotNegative, Size, checked
@@ -29,7 +30,7 @@ RESOLUTIONS = (16, 28, 32, 48, 64, 128)
 #: Channels of the layer next to the image; they double with every halving of the size.
 NARROWEST = 64
 #: How weights are filled.
-WEIGHTS = {
+WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
     "normal": partial(nn.init.normal_, std=0.02),
     "xavier": nn.init.xavier_uniform_,
 }
@@ -38,7 +39,7 @@ KernelSize = Literal[4, 5]
 Initialisation = Literal["normal", "xavier"]
 
 
-class DCGANGenerator(nn.Module):
+class DCGANGenerator(Generator):
     """Transposed convolutions from 1 x 1 to 4 x 4 and on to the resolution; BN, ReLU; tanh.
 
     At 28 px the 8 x 8 map is made one of 7 x 7 on the way.
@@ -105,7 +106,8 @@ class DCGANGenerator(nn.Module):
             for a, b, kind in zip(channels, [*channels[1:], shape[0]], kinds, strict=False)
         ]
         if tail == "upsampling":
-            self.convs, self.to_image = nn.ModuleList(ups[:-1]), ups[-1]
+            self.convs = nn.ModuleList(ups[:-1])
+            self.to_image: nn.Module = ups[-1]
         else:
             self.convs = nn.ModuleList(ups)
             self.to_image = convolution(channels[-1], shape[0], odd_size)
@@ -311,6 +313,7 @@ def _initialise(initialisation: str, module: nn.Module) -> None:
     """Fill weights; biases 0; gains of batch norm, beside normal weights, from N(1, 0.02)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         WEIGHTS[initialisation](module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d) and module.affine and initialisation == "normal":
         nn.init.normal_(module.weight, mean=1.0, std=0.02)

@@ -9,9 +9,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.layers import Float32Linear, finish, without_autocast
+from saddlepoint.gans.networks.spectral_norm import Layer
 
 #: Which map `Features.local` is: the input of the last layer or block, or its output.
 LocalMap = Literal["before_last", "last"]
+#: An output layer: maps pooled vectors, or maps of them, to logits.
+Head = Callable[[Tensor], Tensor]
 
 
 class Features(NamedTuple):
@@ -55,11 +58,11 @@ class Discriminator(nn.Module, ABC):
         super().__init__()
         self.local_channels = local_channels
         self.pooled_features = pooled_features
-        self._options = {"spectral_norm": spectral_norm, "initialise": initialise}
+        self._spectral_norm, self._initialise = spectral_norm, initialise
         self.head = self.new_head(1)
         self.embed = None
         if condition is not None:
-            self.embed = finish(condition.layer(pooled_features, bias=False), **self._options)
+            self.embed = self.finished(condition.layer(pooled_features, bias=False))
 
     @abstractmethod
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +74,7 @@ class Discriminator(nn.Module, ABC):
         return Features(self.logits(pooled, condition), local, pooled)
 
     def logits(
-        self, pooled: Tensor, condition: Tensor | None = None, head: nn.Module | None = None
+        self, pooled: Tensor, condition: Tensor | None = None, head: Head | None = None
     ) -> Tensor:
         """Logits (n, 1), float32, of pooled vectors (n, d).
 
@@ -88,13 +91,17 @@ class Discriminator(nn.Module, ABC):
         with without_autocast(pooled):
             return logits + (self.embed(condition) * pooled.float()).sum(1, keepdim=True)
 
-    def new_head(self, out_features: int) -> nn.Module:
+    def new_head(self, out_features: int) -> nn.Linear | nn.Conv2d:
         """Output layer for the pooled vector, (n, d) to float32 (n, out_features)."""
-        return finish(Float32Linear(self.pooled_features, out_features), **self._options)
+        return self.finished(Float32Linear(self.pooled_features, out_features))
 
-    def new_local_head(self, out_channels: int) -> nn.Module:
+    def new_local_head(self, out_channels: int) -> nn.Conv2d:
         """Pointwise output layer for the local map, (n, c, h, w) to (n, out_channels, h, w)."""
-        return finish(nn.Conv2d(self.local_channels, out_channels, 1), **self._options)
+        return self.finished(nn.Conv2d(self.local_channels, out_channels, 1))
+
+    def finished(self, layer: Layer) -> Layer:
+        """Initialise an output layer, or an embedding, and give it spectral norm as all have."""
+        return finish(layer, spectral_norm=self._spectral_norm, initialise=self._initialise)
 
     @property
     def is_conditional(self) -> bool:

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.gans.networks.conditions import Attributes
+from saddlepoint.gans.networks.conditions import Attributes, Editable
 
 
-class Edits(Attributes):
+class Edits(Attributes, Editable):
     """Binary attributes, of which some exclude each other and some show in one region only.
 
     Args:
@@ -26,6 +26,11 @@ class Edits(Attributes):
         allowed: bool (R, A), whether a region may change an attribute.
         boxes: (R, 4), the mean box of each region.
     """
+
+    excludes: Tensor
+    complete: Tensor
+    allowed: Tensor
+    boxes: Tensor
 
     def __init__(
         self,

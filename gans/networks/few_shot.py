@@ -7,12 +7,16 @@ Convolutions are padded by reflection. Weights are He-normal (fan-in), biases be
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.schema import Size, checked
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def reflected(
@@ -20,12 +24,15 @@ def reflected(
 ) -> nn.Conv2d:
     """Convolution padded by reflection; keeps the size (odd kernel), or halves it (stride 2)."""
     padding = (kernel_size - 1) // 2
-    options = {"padding_mode": "reflect"} if padding else {}
-    layer = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias, **options)
+    layer = nn.Conv2d(
+        *(in_channels, out_channels, kernel_size, stride, padding),
+        bias=bias,
+        padding_mode="reflect" if padding else "zeros",
+    )
     return he_normal(layer)
 
 
-def he_normal(layer: nn.Module) -> nn.Module:
+def he_normal(layer: Layer) -> Layer:
     """Initialise a layer: weights from N(0, 2 / fan-in), biases 0."""
     nn.init.kaiming_normal_(layer.weight)
     if layer.bias is not None:
@@ -156,7 +163,8 @@ class AdaptiveDecoder(nn.Module):
     def __init__(self, channels: int, width: int, ups: int, blocks: int) -> None:
         super().__init__()
         widths = [width * 2**i for i in range(ups, -1, -1)]
-        self.blocks = nn.ModuleList(AdaptiveBlock(widths[0]) for _ in range(blocks))
+        adaptive = [AdaptiveBlock(widths[0]) for _ in range(blocks)]
+        self.blocks = nn.ModuleList(adaptive)
         self.up = nn.Sequential(
             *(
                 layer
@@ -171,17 +179,17 @@ class AdaptiveDecoder(nn.Module):
             reflected(width, channels, 7),
             nn.Tanh(),
         )
-        self.count = sum(block.count for block in self.blocks)
+        self.counts = [block.count for block in adaptive]
+        self.count = sum(self.counts)
 
     def forward(self, content: Tensor, numbers: Tensor) -> Tensor:
         """Draw content codes (n, c, h, w) as numbers (n, count) say."""
-        counts = [block.count for block in self.blocks]
-        for block, own in zip(self.blocks, numbers.split(counts, dim=1), strict=True):
+        for block, own in zip(self.blocks, numbers.split(self.counts, dim=1), strict=True):
             content = block(content, own)
         return self.up(content)
 
 
-class FewShotTranslator(nn.Module):
+class FewShotTranslator(Generator):
     """G(x, {y_1 .. y_K}) = decoder(content(x), MLP(mean of class(y_k))).
 
     It is the class codes that are averaged, not what the MLP makes of them.

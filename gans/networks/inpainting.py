@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.gans.networks.conditions import Condition
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.translator import Translator, planes
 from saddlepoint.gans.networks.upsampling import Upsampling
 from saddlepoint.schema import Natural, Size, checked
 
 
-class InpaintingGenerator(nn.Module):
+class InpaintingGenerator(Generator):
     """Sees an image outside its hole, the mask of the hole and a target; what it gives is whole.
 
     Args:

@@ -7,21 +7,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.gans.networks.spectral_norm import add_spectral_norm
+from saddlepoint.gans.networks.spectral_norm import Layer, add_spectral_norm
 
 #: How a feature map becomes a vector, see `pool`.
 Pooling = Literal["sum", "mean", "flatten"]
 
 
 def finish(
-    layer: nn.Module,
+    layer: Layer,
     *,
     spectral_norm: bool = False,
     initialise: Callable[..., Tensor] = nn.init.xavier_uniform_,
     **options: float,
-) -> nn.Module:
+) -> Layer:
     """Initialise a layer's weight, then add spectral norm if wanted; the bias keeps its default."""
-    initialise(layer.weight, **options)
+    initialise(layer.get_parameter("weight"), **options)
     return add_spectral_norm(layer) if spectral_norm else layer
 
 

@@ -5,6 +5,7 @@ The generator upsamples by nearest neighbours; the discriminator is the spectral
 that are multiples of 32 fill the tiles of matrix units, those of CPUs with AMX included.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -16,6 +17,7 @@ from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.layers import Pooling, convolution, linear, pool
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
 from saddlepoint.schema import Size, checked
@@ -23,7 +25,7 @@ from saddlepoint.schema import Size, checked
 RESOLUTIONS = (16, 32, 64)
 
 
-class LiteGenerator(nn.Module):
+class LiteGenerator(Generator):
     """Linear to 4 x 4, then x2, conv3x3, BN, ReLU up to the resolution, conv3x3, tanh.
 
     Args:
@@ -135,10 +137,9 @@ class LiteDiscriminator(Discriminator):
         )
         self.pooling = pooling
         self.from_image = convolution(shape[0], channels[0], 3, spectral_norm=spectral_norm)
-        downsampling = {"stride": 2, "spectral_norm": spectral_norm}
         self.convs = nn.ModuleList(
-            convolution(channels[i], channels[i + 1], kernel_size, **downsampling)
-            for i in range(len(channels) - 1)
+            convolution(a, b, kernel_size, stride=2, spectral_norm=spectral_norm)
+            for a, b in itertools.pairwise(channels)
         )
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:

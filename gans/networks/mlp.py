@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.layers import linear, without_autocast
 from saddlepoint.schema import Natural, Positive, Size, checked
 
@@ -30,6 +31,8 @@ class FourierFeatures(nn.Module):
         frequency: standard deviation of B, in radians per unit.
     """
 
+    matrix: Tensor | None
+
     def __init__(self, dimensions: int, frequencies: int, frequency: float) -> None:
         super().__init__()
         self.size = 2 * frequencies or dimensions
@@ -44,7 +47,7 @@ class FourierFeatures(nn.Module):
         return torch.cat([phases.cos(), phases.sin()], dim=1)
 
 
-class MLPGenerator(nn.Module):
+class MLPGenerator(Generator):
     """Hidden ReLU layers and a linear output.
 
     Args:
@@ -170,7 +173,7 @@ class MLPDiscriminator(Discriminator):
 def _hidden_layers(
     inputs: int, width: int, depth: int, *, spectral_norm: bool = False
 ) -> nn.Sequential:
-    layers = []
+    layers: list[nn.Module] = []
     for in_features in [inputs, *[width] * (depth - 1)]:
         layers += [linear(in_features, width, spectral_norm=spectral_norm), nn.ReLU()]
     return nn.Sequential(*layers)

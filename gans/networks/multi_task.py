@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans.networks.conditions import Condition
-from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.discriminator import Discriminator, Head
 from saddlepoint.gans.networks.few_shot import he_normal, reflected
 from saddlepoint.gans.networks.layers import without_autocast
 from saddlepoint.schema import Size, checked
@@ -108,7 +108,7 @@ class MultiTaskDiscriminator(Discriminator):
         return maps, F.leaky_relu(maps, SLOPE).float()
 
     def logits(
-        self, pooled: Tensor, condition: Tensor | None = None, head: nn.Module | None = None
+        self, pooled: Tensor, condition: Tensor | None = None, head: Head | None = None
     ) -> Tensor:
         """Maps of logits (n, 1, h', w'), float32: the plane of each image's class (n,) int64."""
         with without_autocast(pooled):
@@ -120,6 +120,6 @@ class MultiTaskDiscriminator(Discriminator):
             asked = condition[:, None, None, None].expand(-1, 1, *planes.shape[2:])
             return planes.gather(1, asked)
 
-    def new_head(self, out_features: int) -> nn.Module:
+    def new_head(self, out_features: int) -> nn.Conv2d:
         """Output layer for every position, (n, c, h', w') to (n, out_features, h', w')."""
         return he_normal(nn.Conv2d(self.pooled_features, out_features, 1))

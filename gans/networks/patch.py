@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.gans.networks.conditions import Condition
-from saddlepoint.gans.networks.discriminator import Discriminator
-from saddlepoint.gans.networks.layers import convolution, finish, without_autocast
+from saddlepoint.gans.networks.discriminator import Discriminator, Head
+from saddlepoint.gans.networks.layers import convolution, without_autocast
 from saddlepoint.schema import Size, checked
 
 
@@ -59,7 +59,7 @@ class PatchDiscriminator(Discriminator):
         return images, images.float()
 
     def logits(
-        self, pooled: Tensor, condition: Tensor | None = None, head: nn.Module | None = None
+        self, pooled: Tensor, condition: Tensor | None = None, head: Head | None = None
     ) -> Tensor:
         """Maps of logits (n, 1, h', w'), float32, of feature maps (n, c, h', w')."""
         with without_autocast(pooled):
@@ -71,6 +71,6 @@ class PatchDiscriminator(Discriminator):
             # <embed(c), h(p)> at every position p: for classes, a plane for each of them.
             return logits + (self.embed(condition)[:, :, None, None] * pooled).sum(1, keepdim=True)
 
-    def new_head(self, out_features: int) -> nn.Module:
+    def new_head(self, out_features: int) -> nn.Conv2d:
         """Output layer for every position, (n, c, h', w') to (n, out_features, h', w')."""
-        return finish(nn.Conv2d(self.pooled_features, out_features, 1), **self._options)
+        return self.finished(nn.Conv2d(self.pooled_features, out_features, 1))

@@ -20,6 +20,7 @@ from saddlepoint.gans.networks.attention import SelfAttention
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator, LocalMap
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.layers import (
     Float32Linear,
     Pooling,
@@ -66,7 +67,7 @@ BACKBONES = {
 }
 
 
-class ResNetGenerator(nn.Module):
+class ResNetGenerator(Generator):
     """Linear to a small map, residual blocks that double it, BN, ReLU, conv3x3, tanh.
 
     Args:
@@ -204,25 +205,28 @@ class ResNetDiscriminator(Discriminator):
         self.pooling = pooling
         self.preact_shortcut = preact_shortcut
         self.local_map = local_map
-        options = {
-            "spectral_norm": spectral_norm,
-            "downsampling": downsampling,
-            "residual_gain": residual_gain,
-        }
-        first = DiscriminatorFirstBlock(shape[0], channels[0], **options)
+        first = DiscriminatorFirstBlock(
+            *(shape[0], channels[0]),
+            spectral_norm=spectral_norm,
+            downsampling=downsampling,
+            residual_gain=residual_gain,
+        )
         blocks = [
             DiscriminatorBlock(
                 channels[i - 1],
                 channels[i],
                 downsample=i < backbone.downsampling,
                 preact_shortcut=preact_shortcut,
+                spectral_norm=spectral_norm,
+                downsampling=downsampling,
                 wide=wide,
-                **options,
+                residual_gain=residual_gain,
             )
             for i in range(1, len(channels))
         ]
-        trunk = [first, *blocks[:-1]]
-        if _checked_attention(attention, len(trunk)) is not None:
+        trunk: list[nn.Module] = [first, *blocks[:-1]]
+        attention = _checked_attention(attention, len(trunk))
+        if attention is not None:
             trunk.insert(attention, SelfAttention(channels[attention - 1]))
         self.trunk = nn.Sequential(*trunk)
         self.last_block = blocks[-1]

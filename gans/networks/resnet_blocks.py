@@ -6,6 +6,7 @@ Networks", ICLR 2018, arXiv 1802.05957, Appendix B.4, in the form of K. S. Lee a
 """
 
 import math
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.layers import convolution
-from saddlepoint.gans.networks.upsampling import UpConvolution
+from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
 
 #: Gain of the Xavier-uniform weights of a residual branch; shortcuts have 1.
 RESIDUAL_GAIN = math.sqrt(2)
@@ -36,20 +37,26 @@ class GeneratorBlock(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        upsampling: str,
+        upsampling: Upsampling,
         condition: Condition | None = None,
         spectral_norm: bool = False,
         residual_gain: float = RESIDUAL_GAIN,
     ) -> None:
         super().__init__()
-        residual = {"gain": residual_gain, "spectral_norm": spectral_norm}
-        self.norm1 = ConditionalBatchNorm2d(in_channels, condition)
-        self.conv1 = UpConvolution(in_channels, out_channels, 3, upsampling=upsampling, **residual)
-        self.norm2 = ConditionalBatchNorm2d(out_channels, condition)
-        self.conv2 = convolution(out_channels, out_channels, 3, **residual)
-        self.shortcut = UpConvolution(
-            in_channels, out_channels, 1, upsampling=upsampling, spectral_norm=spectral_norm
+        up = partial(
+            UpConvolution,
+            in_channels,
+            out_channels,
+            upsampling=upsampling,
+            spectral_norm=spectral_norm,
         )
+        self.norm1 = ConditionalBatchNorm2d(in_channels, condition)
+        self.conv1 = up(3, gain=residual_gain)
+        self.norm2 = ConditionalBatchNorm2d(out_channels, condition)
+        self.conv2 = convolution(
+            out_channels, out_channels, 3, gain=residual_gain, spectral_norm=spectral_norm
+        )
+        self.shortcut = up(1)
 
     def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
         """Map (n, c, h, w) to (n, c', 2 h, 2 w)."""
@@ -106,9 +113,9 @@ class DiscriminatorFirstBlock(nn.Module):
         residual_gain: float = RESIDUAL_GAIN,
     ) -> None:
         super().__init__()
-        residual = {"gain": residual_gain, "spectral_norm": spectral_norm}
-        self.conv1 = convolution(in_channels, out_channels, 3, **residual)
-        self.conv2 = convolution(out_channels, out_channels, 3, **residual)
+        conv3 = partial(convolution, kernel_size=3, gain=residual_gain, spectral_norm=spectral_norm)
+        self.conv1 = conv3(in_channels, out_channels)
+        self.conv2 = conv3(out_channels, out_channels)
         self.shortcut = convolution(in_channels, out_channels, 1, spectral_norm=spectral_norm)
         self.halve = halving(out_channels, downsampling, spectral_norm=spectral_norm)
         self.halve_images = halving(in_channels, downsampling, spectral_norm=spectral_norm)
@@ -151,15 +158,16 @@ class DiscriminatorBlock(nn.Module):
         residual_gain: float = RESIDUAL_GAIN,
     ) -> None:
         super().__init__()
-        residual = {"gain": residual_gain, "spectral_norm": spectral_norm}
+        conv3 = partial(convolution, kernel_size=3, gain=residual_gain, spectral_norm=spectral_norm)
         between = out_channels if wide else in_channels
         self.preact_shortcut = preact_shortcut
-        self.conv1 = convolution(in_channels, between, 3, **residual)
-        self.conv2 = convolution(between, out_channels, 3, **residual)
-        self.shortcut = nn.Identity()
+        self.conv1, self.conv2 = conv3(in_channels, between), conv3(between, out_channels)
+        self.shortcut: nn.Module = nn.Identity()
         if downsample or in_channels != out_channels:
             self.shortcut = convolution(in_channels, out_channels, 1, spectral_norm=spectral_norm)
-        self.halve = self.halve_before = self.halve_after = nn.Identity()
+        self.halve: nn.Module = nn.Identity()
+        self.halve_before: nn.Module = self.halve
+        self.halve_after: nn.Module = self.halve
         if downsample:
             self.halve = halving(out_channels, downsampling, spectral_norm=spectral_norm)
             # The pool commutes with the shortcut's convolution, which costs a quarter after it.

@@ -18,6 +18,7 @@ from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.layers import Pooling, convolution, linear, pool
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
 from saddlepoint.schema import NotNegative, Size, checked
@@ -27,7 +28,7 @@ RESOLUTIONS = (32, 48)
 SCALE = 2**3
 
 
-class SNCNNGenerator(nn.Module):
+class SNCNNGenerator(Generator):
     """Linear to a small map, ReLU, three transposed convolutions with BN and ReLU, conv3x3, tanh.
 
     Args:

@@ -7,10 +7,14 @@ The same function as `torch.nn.utils.parametrizations.spectral_norm`, except tha
 precision of the weight under autocast too: singular vectors of bfloat16 would drift.
 """
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 #: Power iterations that find the singular vectors of the initial weight.
 INITIAL_ITERATIONS = 15
@@ -27,6 +31,9 @@ class SpectralNorm(nn.Module):
             together are the columns of W, in logical order whatever the memory format.
         output_dim: dimension of the rows of W.
     """
+
+    u: Tensor
+    v: Tensor
 
     def __init__(self, weight: Tensor, output_dim: int = 0) -> None:
         super().__init__()
@@ -63,11 +70,12 @@ class SpectralNorm(nn.Module):
         return weight.movedim(self.output_dim, 0).flatten(1)
 
 
-def add_spectral_norm(layer: nn.Module) -> nn.Module:
+def add_spectral_norm(layer: Layer) -> Layer:
     """Give a convolution, linear or embedding layer spectral norm 1; returns the layer.
 
     Initialise the weight first: the singular vectors start from it.
     """
     output_dim = 1 if isinstance(layer, nn.modules.conv._ConvTransposeNd) else 0
-    parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, output_dim))
+    norm = SpectralNorm(layer.get_parameter("weight"), output_dim)
+    parametrize.register_parametrization(layer, "weight", norm)
     return layer

@@ -11,14 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.gans.networks.conditions import Condition
-from saddlepoint.gans.networks.discriminator import Discriminator
+from saddlepoint.gans.networks.discriminator import Discriminator, Head
+from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.layers import without_autocast
 from saddlepoint.gans.networks.translator import Translator, planes
 from saddlepoint.gans.networks.upsampling import Upsampling
 from saddlepoint.schema import Natural, Size, checked
 
 
-class StarGANGenerator(nn.Module):
+class StarGANGenerator(Generator):
     """A `Translator` of an image and, as constant planes beside it, what it shall become.
 
     Args:
@@ -106,7 +107,7 @@ class StarGANDiscriminator(Discriminator):
         return images, images.float()
 
     def logits(
-        self, pooled: Tensor, condition: Tensor | None = None, head: nn.Module | None = None
+        self, pooled: Tensor, condition: Tensor | None = None, head: Head | None = None
     ) -> Tensor:
         """Maps of logits (n, 1, h', h'), float32, of feature maps."""
         with without_autocast(pooled):
@@ -117,6 +118,6 @@ class StarGANDiscriminator(Discriminator):
         with without_autocast(pooled):
             return self.shown(pooled.float()).flatten(1)
 
-    def new_head(self, out_features: int) -> nn.Module:
+    def new_head(self, out_features: int) -> nn.Conv2d:
         """Output layer for every position, (n, c, h', h') to (n, out_features, h', h')."""
         return nn.Conv2d(self.pooled_features, out_features, 3, padding=1, bias=False)

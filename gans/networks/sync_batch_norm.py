@@ -44,12 +44,13 @@ class SyncBatchNorm(_BatchNorm):
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
         """Move the running averages, where they are tracked."""
-        if not self.track_running_stats or self.running_mean is None:
+        batches, means, variances = self.num_batches_tracked, self.running_mean, self.running_var
+        if not self.track_running_stats or batches is None or means is None or variances is None:
             return
-        self.num_batches_tracked += 1
-        momentum = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(variance * (count / max(count - 1, 1)), momentum)
+        batches += 1
+        momentum = 1 / batches if self.momentum is None else self.momentum
+        means.lerp_(mean, momentum)
+        variances.lerp_(variance * (count / max(count - 1, 1)), momentum)
 
     def _check_input_dim(self, features: Tensor) -> None:
         """Any number of dimensions."""

@@ -43,8 +43,9 @@ class Translator(nn.Module):
             width *= 2
         layers += [ResidualBlock(width, dilation) for dilation in dilations]
         for i in range(halvings):
-            is_changed = last_upsampling is not None and i == halvings - 1
-            kind, kernel = (last_upsampling, 5) if is_changed else (upsampling, 3)
+            kind, kernel = upsampling, 3
+            if last_upsampling is not None and i == halvings - 1:
+                kind, kernel = last_upsampling, 5
             up = UpConvolution(width, width // 2, kernel, upsampling=kind, bias=False)
             layers += [up, *_norm_relu(width // 2)]
             width //= 2

@@ -58,15 +58,20 @@ class UpConvolution(nn.Module):
         self.upsampling = upsampling
         # A pointwise convolution commutes with interpolation and costs a quarter before it.
         self.convolve_first = kernel_size == 1 and upsampling in ("bilinear", "nearest")
-        options = {"gain": gain, "spectral_norm": spectral_norm}
+        self.conv: nn.Conv2d | nn.ConvTranspose2d
         if upsampling == "transposed":
             size = transposed_size or kernel_size + 1
             # An odd kernel reaches one position less far: the last row and column are added.
-            fit = {"padding": (size - 1) // 2, "output_padding": size % 2, "bias": bias}
-            layer = nn.ConvTranspose2d(in_channels, out_channels, size, 2, **fit)
-            self.conv = finish(layer, **options)
+            fit = (size - 1) // 2, size % 2
+            layer = nn.ConvTranspose2d(in_channels, out_channels, size, 2, *fit, bias=bias)
+            self.conv = finish(layer, gain=gain, spectral_norm=spectral_norm)
         else:
-            self.conv = convolution(in_channels, out_channels, kernel_size, bias=bias, **options)
+            self.conv = convolution(
+                *(in_channels, out_channels, kernel_size),
+                bias=bias,
+                gain=gain,
+                spectral_norm=spectral_norm,
+            )
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (n, in_channels, h, w) to (n, out_channels, 2 h, 2 w)."""
