@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from saddlepoint.gans.networks.discriminator import Discriminator, Features
+from saddlepoint.gans.networks.joint_spectral_norm import JointSpectralNorm
 from saddlepoint.items import Items
 
 
@@ -17,9 +18,9 @@ class Critic:
         network: the discriminator; the game trains it.
         autocast: context of its passes, as of `gans.game.Game.autocast`.
         joint_views: whether one pass looks at all views together. It is faster by a factor; the
-            spectral norms then make one power iteration where passes of their own (False, the
-            published behaviour) make one per view. A discriminator with batch norm always gets
-            separate passes.
+            spectral norms of a game whose ``power_iterations`` are "per_pass" then make one where
+            passes of their own (False, the published behaviour) make one per view. A discriminator
+            with batch norm always gets separate passes.
         patches: what `logit` makes of a map of logits: their mean, whatever its size, or as in some
             published code their sum.
     """
@@ -34,6 +35,7 @@ class Critic:
     ) -> None:
         self.network, self.autocast, self.patches = network, autocast, patches
         self.joint_views = joint_views and not network.mixes_samples
+        self._spectral_norms = JointSpectralNorm(network)
 
     def look(self, views: Mapping[str, Items]) -> dict[str, Features]:
         """Features of every view, float32.
@@ -56,9 +58,10 @@ class Critic:
 
         The output layer is the discriminator's own, or ``head``.
         """
-        _, pooled = self.network.features(images)
         asked = condition if self.network.is_conditional else None
-        logits = self.network.logits(pooled, asked, head)
+        with self._spectral_norms.computed(iterate_frozen=True):
+            _, pooled = self.network.features(images)
+            logits = self.network.logits(pooled, asked, head)
         if logits.ndim == 2:
             return logits
         each = logits.flatten(1)
@@ -66,6 +69,6 @@ class Critic:
 
     def _judge(self, view: Items) -> Features:
         asked = view.get("condition") if self.network.is_conditional else None
-        with self.autocast():
+        with self._spectral_norms.computed(iterate_frozen=True), self.autocast():
             features = self.network(view.image, asked)
         return Features(*(feature.float() for feature in features))

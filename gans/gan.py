@@ -98,6 +98,10 @@ class GAN(Game):
         for term in self.terms.values():
             term.fill(data)
 
+    def idle(self, player: Player, step: Step) -> list[nn.Module]:
+        """The terms without a part in this update."""
+        return self.terms.idle(player.name, step)
+
     def discriminator_loss(self, step: Step) -> dict[str, Tensor]:
         """Adversarial loss on reals and detached fakes, and the terms' discriminator parts."""
         with torch.no_grad():

@@ -4,8 +4,9 @@ N.-T. Tran, V.-H. Tran, N.-B. Nguyen, T.-K. Nguyen, N.-M. Cheung. "On Data Augme
 Training", IEEE Transactions on Image Processing, 2021, arXiv 2006.05338.
 """
 
+import operator
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -108,13 +109,10 @@ class DAG(Term):
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """Weighted sum of F_D over all branches."""
-        games = [
-            branch.weight * step.adversarial.discriminator(real, fake)
-            for branch, (real, fake) in self._judge(step, "real", "fake")
-        ]
+        games = self._games(step.adversarial.discriminator, step, "real", "fake")
         for weight, penalty in step.penalties:
             games += self._penalties(weight, penalty, step)
-        return sum(games)
+        return reduce(operator.add, games)
 
     def generator_views(self, step: Step) -> dict[str, Items]:
         """Fakes under every transformation, and reals where the base game's loss compares them."""
@@ -125,10 +123,15 @@ class DAG(Term):
     def generator_loss(self, step: Step) -> Tensor:
         """Weighted sum of F_G over all branches."""
         sides = ("fake", "real") if step.adversarial.generator_sees_reals else ("fake",)
-        return sum(
-            branch.weight * step.adversarial.generator(*logits)
-            for branch, logits in self._judge(step, *sides)
-        )
+        return reduce(operator.add, self._games(step.adversarial.generator, step, *sides))
+
+    def _games(self, loss: Callable[..., Tensor], step: Step, *sides: str) -> list[Tensor]:
+        """What every policy adds: w_p / K_p times the sum of its branches' losses."""
+        losses = iter([loss(*logits) for _, logits in self._judge(step, *sides)])
+        return [
+            branches[0].weight * reduce(operator.add, [next(losses) for _ in branches])
+            for branches in self._policies
+        ]
 
     def _views(self, draws: Draws, **sides: Items) -> dict[str, Items]:
         views = {}

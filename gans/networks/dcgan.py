@@ -21,7 +21,7 @@ from saddlepoint.gans.networks.arguments import check_resolution
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator, LocalMap
-from saddlepoint.gans.networks.layers import Pooling, convolution, finish, linear, pool
+from saddlepoint.gans.networks.layers import BatchNorm2d, Pooling, convolution, finish, linear, pool
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
 from saddlepoint.schema import NotNegative, Size, checked
 
@@ -266,7 +266,7 @@ def _halving(
 def _norms(channels: Sequence[int], batch_norm: bool) -> nn.ModuleList:
     """Batch norm after every layer but the first."""
     return nn.ModuleList(
-        nn.BatchNorm2d(c) if batch_norm and i else nn.Identity() for i, c in enumerate(channels)
+        BatchNorm2d(c) if batch_norm and i else nn.Identity() for i, c in enumerate(channels)
     )
 
 
