@@ -7,6 +7,7 @@ from typing import Generic, Literal, TypeVar
 from torch import Tensor
 
 from saddlepoint.gans.networks.discriminator import Discriminator, Features, Head
+from saddlepoint.gans.networks.joint_spectral_norm import JointSpectralNorm
 from saddlepoint.items import Items
 
 Network = TypeVar("Network", bound=Discriminator)
@@ -19,9 +20,9 @@ class Critic(Generic[Network]):
         network: the discriminator; the game trains it.
         autocast: context of its passes, as of `gans.game.Game.autocast`.
         joint_views: whether one pass looks at all views together. It is faster by a factor; the
-            spectral norms then make one power iteration where passes of their own (False, the
-            published behaviour) make one per view. A discriminator with batch norm always gets
-            separate passes.
+            spectral norms of a game whose ``power_iterations`` are "per_pass" then make one where
+            passes of their own (False, the published behaviour) make one per view. A discriminator
+            with batch norm always gets separate passes.
         patches: what `logit` makes of a map of logits: their mean, whatever its size, or as in some
             published code their sum.
     """
@@ -36,6 +37,7 @@ class Critic(Generic[Network]):
     ) -> None:
         self.network, self.autocast, self.patches = network, autocast, patches
         self.joint_views = joint_views and not network.mixes_samples
+        self._spectral_norms = JointSpectralNorm(network)
 
     def look(self, views: Mapping[str, Items]) -> dict[str, Features]:
         """Features of every view, float32.
@@ -58,9 +60,10 @@ class Critic(Generic[Network]):
 
         The output layer is the discriminator's own, or ``head``.
         """
-        _, pooled = self.network.features(images)
         asked = condition if self.network.is_conditional else None
-        logits = self.network.logits(pooled, asked, head)
+        with self._spectral_norms.computed(iterate_frozen=True):
+            _, pooled = self.network.features(images)
+            logits = self.network.logits(pooled, asked, head)
         if logits.ndim == 2:
             return logits
         each = logits.flatten(1)
@@ -68,6 +71,6 @@ class Critic(Generic[Network]):
 
     def _judge(self, view: Items) -> Features:
         asked = view.get("condition") if self.network.is_conditional else None
-        with self.autocast():
+        with self._spectral_norms.computed(iterate_frozen=True), self.autocast():
             features = self.network(view.image, asked)
         return Features(*(feature.float() for feature in features))

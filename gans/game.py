@@ -19,6 +19,7 @@ from saddlepoint.gans.distributed import average, average_gradients, running_ave
 from saddlepoint.gans.loss_log import LossLog
 from saddlepoint.gans.moving_average import MovingAverage
 from saddlepoint.gans.networks.generator import Generator
+from saddlepoint.gans.networks.joint_spectral_norm import JointSpectralNorm
 from saddlepoint.gans.networks.sync_batch_norm import synchronise
 from saddlepoint.gans.precision import has_fast_bfloat16
 from saddlepoint.gans.tasks import Task
@@ -86,6 +87,9 @@ class Game(pl.LightningModule):
         log_every: iterations between two reads of the losses.
         sync_batch_norm: where several processes share a batch, whether batch norm goes by the
             statistics of the whole of it; else each process goes by those of its own part.
+        power_iterations: when spectral norms make one: "per_update", in every update of the player
+            that trains the weight, for all of its passes together; or "per_pass" of a network,
+            frozen or not, as published.
     """
 
     #: Networks that sampling uses: the moving average follows them.
@@ -111,6 +115,7 @@ class Game(pl.LightningModule):
         channels_last: bool | Literal["auto"] = "auto",
         log_every: Count = 50,
         sync_batch_norm: bool = False,
+        power_iterations: Literal["per_update", "per_pass"] = "per_update",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -131,6 +136,7 @@ class Game(pl.LightningModule):
         self.channels_last = channels_last
         self.log_every = log_every
         self.sync_batch_norm = sync_batch_norm
+        self.power_iterations = power_iterations
 
         self.iteration = 0  # finished iterations
         self.images_shown = 0  # real images that critics were shown, over all devices
@@ -183,7 +189,8 @@ class Game(pl.LightningModule):
 
     def update(self, player: Player, step: Step) -> None:
         """Make one update of one player; a method that updates otherwise overrides it."""
-        self.descend(player, getattr(self, f"{player.name}_loss")(step))
+        with self._weights_of_the_update(player, step):
+            self.descend(player, getattr(self, f"{player.name}_loss")(step))
 
     def descend(self, player: Player, losses: dict[str, Tensor]) -> None:
         """Step down the gradient of the sum of these losses, averaged over the ranks."""
@@ -236,6 +243,19 @@ class Game(pl.LightningModule):
         for parameter in self._parameters_of[player.name]:
             parameter.requires_grad_(True)
         self._moving = player.name
+
+    def idle(self, player: Player, step: Step) -> list[nn.Module]:
+        """Modules that nothing passes through in this update."""
+        return []
+
+    def _weights_of_the_update(
+        self, player: Player, step: Step
+    ) -> contextlib.AbstractContextManager:
+        """Compute the spectrally normalised weights now, or let every pass do so."""
+        if self.power_iterations == "per_pass":
+            return contextlib.nullcontext()
+        idle = self.idle(player, step)
+        return self._spectral_norms.computed(iterate_frozen=False, without=idle)
 
     def _follow_schedules(self) -> None:
         # After t finished iterations the rate is lr0 * schedule(t / iterations): the first
@@ -366,6 +386,7 @@ class Game(pl.LightningModule):
         if self.sync_batch_norm:
             synchronise(self)
         self._running_averages = running_averages(self)
+        self._spectral_norms = JointSpectralNorm(self)
         self._make_ready()
         return list(self._optimizers.values())
 

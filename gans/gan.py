@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Le
-from torch import Tensor
+from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
 from saddlepoint.gans.critic import Critic
@@ -100,6 +100,10 @@ class GAN(Game):
     def fill(self, data: Any) -> None:
         """Let the terms take it."""
         self.terms.fill(data)
+
+    def idle(self, player: Player, step: Step) -> list[nn.Module]:
+        """The terms without a part in this update."""
+        return self.terms.idle(player.name, step)
 
     def discriminator_loss(self, step: Step) -> dict[str, Tensor]:
         """Adversarial loss on reals and detached fakes, and the terms' discriminator parts."""

@@ -110,10 +110,7 @@ class DAG(Term):
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """Weighted sum of F_D over all branches."""
-        games = [
-            branch.weight * step.adversarial.discriminator(real, fake)
-            for branch, (real, fake) in self._judge(step, "real", "fake")
-        ]
+        games = self._games(step.adversarial.discriminator, step, "real", "fake")
         for weight, penalty in step.penalties:
             games += self._penalties(weight, penalty, step)
         return total(games)
@@ -127,10 +124,15 @@ class DAG(Term):
     def generator_loss(self, step: Step) -> Tensor:
         """Weighted sum of F_G over all branches."""
         sides = ("fake", "real") if step.adversarial.generator_sees_reals else ("fake",)
-        return total(
-            branch.weight * step.adversarial.generator(*logits)
-            for branch, logits in self._judge(step, *sides)
-        )
+        return total(self._games(step.adversarial.generator, step, *sides))
+
+    def _games(self, loss: Callable[..., Tensor], step: Step, *sides: str) -> list[Tensor]:
+        """What every policy adds: w_p / K_p times the sum of its branches' losses."""
+        losses = iter([loss(*logits) for _, logits in self._judge(step, *sides)])
+        return [
+            branches[0].weight * total(next(losses) for _ in branches)
+            for branches in self._policies
+        ]
 
     def _views(self, draws: Draws, **sides: Items) -> dict[str, Items]:
         views: dict[str, Items] = {}

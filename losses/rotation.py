@@ -4,6 +4,8 @@ T. Chen, X. Zhai, M. Ritter, M. Lucic, N. Houlsby. "Self-Supervised GANs via Aux
 Loss", CVPR 2019, arXiv 1811.11212.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,8 +33,13 @@ def rotation_labels(n: int, device: torch.device) -> Tensor:
 
 def rotate_by_quarters(images: Tensor) -> Tensor:
     """Turn image i of a batch of n by ``floor(4 i / n)`` quarters; the order is kept."""
-    sizes = rotation_labels(len(images), torch.device("cpu")).bincount(minlength=4).tolist()
-    return torch.cat([rotate(part, k) for k, part in enumerate(images.split(sizes))])
+    rank, count = rank_and_count()
+    first, batch = rank * len(images), count * len(images)
+    # Image i turns by k quarters from i = ceil(k batch / 4) on.
+    starts = [min(max(-(-k * batch // 4) - first, 0), len(images)) for k in range(5)]
+    sizes = [end - start for start, end in itertools.pairwise(starts)]
+    upright, *others = images.split(sizes)
+    return torch.cat([upright, *(rotate(part, k) for k, part in enumerate(others, start=1))])
 
 
 class Rotation(Term):

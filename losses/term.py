@@ -189,8 +189,11 @@ class Terms(nn.ModuleDict):
 
     def losses(self, player: str, step: Step) -> dict[str, Tensor]:
         """Weighted losses of the player by the term's name."""
-        parts = self._parts(player, step)
-        return {name: w * getattr(term, f"{player}_loss")(step) for name, term, w in parts}
+        losses = {}
+        for name, term, weight in self._parts(player, step):
+            loss = getattr(term, f"{player}_loss")(step)
+            losses[name] = loss if weight == 1 else weight * loss
+        return losses
 
     def penalties(self, player: str, step: Step) -> list[tuple[float, Term]]:
         """Weights and terms of the penalties among the player's parts."""
@@ -203,6 +206,11 @@ class Terms(nn.ModuleDict):
             for term in self.values()
             if getattr(term, f"{player}_weight", 0.0) != 0
         )
+
+    def idle(self, player: str, step: Step) -> list[Term]:
+        """The terms that have no part for the player in this update."""
+        parts = [term for _, term, _ in self._parts(player, step)]
+        return [term for term in self.values() if term not in parts]
 
     def _parts(self, player: str, step: Step) -> Iterator[tuple[str, Term, float]]:
         for name, term in self.items():

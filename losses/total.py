@@ -8,5 +8,5 @@ from torch import Tensor
 
 
 def total(losses: Iterable[Tensor]) -> Tensor:
-    """Sum at least one loss; `sum` would be 0, and no tensor, of none."""
+    """Sum at least one loss; `sum` would add a 0 first, and be no tensor of none."""
     return reduce(operator.add, losses)

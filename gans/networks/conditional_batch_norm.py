@@ -7,6 +7,7 @@ V. Dumoulin, J. Shlens, M. Kudlur. "A Learned Representation for Artistic Style"
 from torch import Tensor, nn
 
 from saddlepoint.gans.networks.conditions import Condition
+from saddlepoint.gans.networks.layers import BatchNorm2d
 
 
 class ConditionalBatchNorm2d(nn.Module):
@@ -19,7 +20,7 @@ class ConditionalBatchNorm2d(nn.Module):
 
     def __init__(self, channels: int, condition: Condition | None = None) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=condition is None)
+        self.norm = BatchNorm2d(channels, affine=condition is None)
         self.gain = self.bias = None
         if condition is not None:
             self.gain, self.bias = condition.layer(channels), condition.layer(channels)

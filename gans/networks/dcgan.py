@@ -22,7 +22,7 @@ from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNor
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator, LocalMap
 from saddlepoint.gans.networks.generator import Generator
-from saddlepoint.gans.networks.layers import Pooling, convolution, finish, linear, pool
+from saddlepoint.gans.networks.layers import BatchNorm2d, Pooling, convolution, finish, linear, pool
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
 from saddlepoint.schema import NotNegative, Size, checked
 
@@ -268,7 +268,7 @@ def _halving(
 def _norms(channels: Sequence[int], batch_norm: bool) -> nn.ModuleList:
     """Batch norm after every layer but the first."""
     return nn.ModuleList(
-        nn.BatchNorm2d(c) if batch_norm and i else nn.Identity() for i, c in enumerate(channels)
+        BatchNorm2d(c) if batch_norm and i else nn.Identity() for i, c in enumerate(channels)
     )
 
 

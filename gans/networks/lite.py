@@ -18,7 +18,7 @@ from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNor
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.generator import Generator
-from saddlepoint.gans.networks.layers import Pooling, convolution, linear, pool
+from saddlepoint.gans.networks.layers import BatchNorm2d, Pooling, convolution, linear, pool
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
 from saddlepoint.schema import Size, checked
 
@@ -89,7 +89,7 @@ class LiteEncoder(nn.Module):
         self.convs = nn.ModuleList(
             convolution(channels[i], channels[i + 1], 4, stride=2) for i in range(len(channels) - 1)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels[1:])
+        self.norms = nn.ModuleList(BatchNorm2d(c) for c in channels[1:])
         self.to_code = linear(channels[-1] * 16, latent_dim)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator, LocalMap
 from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.layers import (
+    BatchNorm2d,
     Float32Linear,
     Pooling,
     convolution,
@@ -236,7 +237,10 @@ class ResNetDiscriminator(Discriminator):
         local = self.trunk(images)
         if self.preact_shortcut == "relu":
             local = F.relu(local)
-        last = F.relu(self.last_block(local))
+            last = self.last_block.after_relu(local, local)
+        else:
+            last = self.last_block(local)
+        last = F.relu(last)
         return last if self.local_map == "last" else local, pool(last, self.pooling)
 
 
@@ -282,7 +286,7 @@ class ResNetEncoder(nn.Module):
         self.blocks = nn.Sequential(
             *(EncoderBlock(a, b, slope=slope) for a, b in itertools.pairwise(channels))
         )
-        self.norm = nn.BatchNorm2d(channels[-1])
+        self.norm = BatchNorm2d(channels[-1])
         self.to_code = linear(channels[-1] * backbone.bottom**2, latent_dim)
 
     def forward(self, images: Tensor) -> Tensor:

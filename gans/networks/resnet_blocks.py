@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
-from saddlepoint.gans.networks.layers import convolution
+from saddlepoint.gans.networks.layers import BatchNorm2d, convolution
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
 
 #: Gain of the Xavier-uniform weights of a residual branch; shortcuts have 1.
@@ -178,7 +178,10 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c', h, w), or half that size."""
-        activated = F.relu(features)
+        return self.after_relu(F.relu(features), features)
+
+    def after_relu(self, activated: Tensor, features: Tensor) -> Tensor:
+        """The same from features that are rectified already."""
         hidden = self.conv2(F.relu(self.conv1(activated)))
         skipped = activated if self.preact_shortcut == "relu" else features
         shortcut = self.halve_after(self.shortcut(self.halve_before(skipped)))
@@ -199,7 +202,7 @@ class EncoderBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, slope: float) -> None:
         super().__init__()
         self.slope = slope
-        self.norm1, self.norm2 = nn.BatchNorm2d(in_channels), nn.BatchNorm2d(out_channels)
+        self.norm1, self.norm2 = BatchNorm2d(in_channels), BatchNorm2d(out_channels)
         self.conv1 = convolution(in_channels, out_channels, 3)
         self.conv2 = convolution(out_channels, out_channels, 3)
         self.shortcut = convolution(in_channels, out_channels, 1)

@@ -19,7 +19,7 @@ from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNor
 from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.gans.networks.discriminator import Discriminator
 from saddlepoint.gans.networks.generator import Generator
-from saddlepoint.gans.networks.layers import Pooling, convolution, linear, pool
+from saddlepoint.gans.networks.layers import BatchNorm2d, Pooling, convolution, linear, pool
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
 from saddlepoint.schema import NotNegative, Size, checked
 
@@ -154,7 +154,7 @@ class SNCNNEncoder(nn.Module):
         self.convs = nn.ModuleList(
             convolution(a, b, 4, stride=2) for a, b in itertools.pairwise(channels)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels[1:])
+        self.norms = nn.ModuleList(BatchNorm2d(c) for c in channels[1:])
         self.to_code = linear(channels[-1] * last_size**2, latent_dim)
 
     def forward(self, images: Tensor) -> Tensor:

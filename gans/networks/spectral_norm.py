@@ -4,7 +4,8 @@ T. Miyato, T. Kataoka, M. Koyama, Y. Yoshida. "Spectral Normalization for Genera
 Networks", ICLR 2018, arXiv 1802.05957, Algorithm 1.
 
 The same function as `torch.nn.utils.parametrizations.spectral_norm`, except that it computes in the
-precision of the weight under autocast too: singular vectors of bfloat16 would drift.
+precision of the weight under autocast too: singular vectors of bfloat16 would drift. Those of
+many layers are computed together in `gans.networks.joint_spectral_norm`.
 """
 
 from typing import TypeVar
@@ -30,6 +31,9 @@ class SpectralNorm(nn.Module):
         weight: initial weight, with its output dimension at ``output_dim``; the other dimensions
             together are the columns of W, in logical order whatever the memory format.
         output_dim: dimension of the rows of W.
+
+    Attributes:
+        ready: the normalised weight, for as long as `JointSpectralNorm.computed` holds it.
     """
 
     u: Tensor
@@ -38,6 +42,7 @@ class SpectralNorm(nn.Module):
     def __init__(self, weight: Tensor, output_dim: int = 0) -> None:
         super().__init__()
         self.output_dim = output_dim
+        self.ready: Tensor | None = None
         matrix = self._as_matrix(weight.detach())
         rows, columns = matrix.shape
         self.register_buffer("u", F.normalize(matrix.new_empty(rows).normal_(), dim=0))
@@ -47,6 +52,8 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Divide ``weight`` by its spectral norm."""
+        if self.ready is not None:
+            return self.ready
         # A network that is only counted, on the device "meta", has no autocast.
         device = "cpu" if weight.is_meta else weight.device.type
         with torch.autocast(device, enabled=False):
