@@ -196,6 +196,7 @@ class DataModule(pl.LightningDataModule, ABC):
         batches_per_iteration: int,
         iterations: int,
         start: int = 0,
+        stretch: int = 1,
     ) -> None:
         """Say what the coming run consumes.
 
@@ -205,8 +206,11 @@ class DataModule(pl.LightningDataModule, ABC):
             batches_per_iteration: fresh batches of one iteration.
             iterations: length of the run.
             start: first iteration; the run goes on as if it had done those before.
+            stretch: iterations of resident data that are handed over at once.
         """
-        self._planned = Plan(seed, batch_size, batches_per_iteration, iterations, start)
+        self._planned = Plan(
+            seed, batch_size, batches_per_iteration, iterations, start, stretch=stretch
+        )
 
     def train_dataloader(self) -> ResidentBlocks | StreamedBlocks:
         """One block for each iteration from ``start`` on.
@@ -214,7 +218,8 @@ class DataModule(pl.LightningDataModule, ABC):
         After `on_after_batch_transfer` it is a dict: ``iteration`` int; ``reals``, the `Items` of
         n = batches_per_iteration * batch_size / world size items on the device, with all fields of
         the set as served: ``image`` (n, *shape) float32 in [-1, 1], ``index`` (n,) int64, and where
-        there are, ``label`` (n,) int64, ``attributes`` (n, A) float32 of 0 and 1, and so on.
+        there are, ``label`` (n,) int64, ``attributes`` (n, A) float32 of 0 and 1, and so on. Of
+        resident data it is a list of functions that return such dicts, if the `plan` has stretches.
 
         Raises:
             UserError: the batch does not divide among the devices.
@@ -231,7 +236,7 @@ class DataModule(pl.LightningDataModule, ABC):
         """The order in which a run sees the items, for a device that gathers them."""
         return Order(plan, self.played.count, device)
 
-    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Any:
         """Finish a block on the device: gather (if resident), mirror, scale."""
         return self._blocks.on_device(batch)
 

@@ -27,6 +27,7 @@ class Plan:
         flip: whether half of the images are mirrored.
         rank: which of the processes this one is.
         world_size: number of processes.
+        stretch: iterations that are handed over at once where their reals need not be read before.
     """
 
     seed: int
@@ -37,6 +38,7 @@ class Plan:
     flip: bool = False
     rank: int = 0
     world_size: int = 1
+    stretch: int = 1
 
     @property
     def block_size(self) -> int:

@@ -46,6 +46,8 @@ class ScoreCallback(pl.Callback):
         missing: iterations whose score was given up.
     """
 
+    counts_iterations = True  # see gans/stretch.py
+
     @checked
     def __init__(
         self,

@@ -45,7 +45,7 @@ class Critic(Generic[Network]):
         Args:
             views: {name: items with ``image`` (n, *shape), and ``condition`` if it depends on one}.
         """
-        if not self.joint_views or not views:
+        if not self.joint_views or len(views) < 2:
             return {name: self._judge(view) for name, view in views.items()}
         fields = ("image", "condition") if self.network.is_conditional else ("image",)
         everything = Items.join([view.only(*fields) for view in views.values()])

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.devices import forget_absent_gpus
 from saddlepoint.errors import UserError
 from saddlepoint.gans.distributed import average, average_gradients, running_averages
 from saddlepoint.gans.loss_log import LossLog
@@ -21,7 +21,8 @@ from saddlepoint.gans.moving_average import MovingAverage
 from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.joint_spectral_norm import JointSpectralNorm
 from saddlepoint.gans.networks.sync_batch_norm import synchronise
-from saddlepoint.gans.precision import has_fast_bfloat16
+from saddlepoint.gans.precision import cast_to_bfloat16, has_fast_bfloat16
+from saddlepoint.gans.stretch import InStretches
 from saddlepoint.gans.tasks import Task
 from saddlepoint.items import Items
 from saddlepoint.losses.schedule import Schedule, schedule_named
@@ -62,8 +63,8 @@ class Player:
         return iteration % self.every == 0
 
 
-class Game(pl.LightningModule):
-    """Base class of all methods; one `training_step` is one iteration, all players' updates once.
+class Game(InStretches):
+    """Base class of all methods; one iteration is all players' updates once round.
 
     A method defines `players` and, for each, ``{name}_loss(step) -> dict[str, Tensor]``: named,
     weighted scalars whose sum is minimised. It knows neither latents nor a discriminator: what
@@ -158,16 +159,16 @@ class Game(pl.LightningModule):
 
     # One iteration -------------------------------------------------------------------------------
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def play(self, block: dict[str, Any]) -> None:
         """Play one iteration: all updates of all players, on the reals of one block."""
-        if batch["iteration"] != self.iteration:
+        if block["iteration"] != self.iteration:
             raise RuntimeError(
-                f"block {batch['iteration']} of the data came in iteration {self.iteration}"
+                f"block {block['iteration']} of the data came in iteration {self.iteration}"
             )
         # Whatever a module draws without a key of its own (dropout, say) is keyed here.
         seed_global_generators(key_to_seed(self.seed, "global", self.iteration), self.device)
         self._follow_schedules()
-        batches = self._batches_of_reals(batch["reals"])
+        batches = self._batches_of_reals(block["reals"])
         judged, reals = 0, []
         for player in self._players:
             for update in range(player.updates):
@@ -179,7 +180,7 @@ class Game(pl.LightningModule):
                     judged += player.judged * self.batch_size
         self.iteration += 1
         self.images_shown += judged
-        if self.trainer.world_size > 1 and not self.sync_batch_norm:
+        if self._world_size > 1 and not self.sync_batch_norm:
             average(self._running_averages)  # what is sampled is one generator, not each rank's own
         if self.moving_average is not None:
             originals = {name: getattr(self, name) for name in self.sampled_networks}
@@ -194,7 +195,8 @@ class Game(pl.LightningModule):
 
     def descend(self, player: Player, losses: dict[str, Tensor]) -> None:
         """Step down the gradient of the sum of these losses, averaged over the ranks."""
-        self._optimizers[player.name].zero_grad(set_to_none=True)
+        for parameter in self._parameters_of[player.name]:
+            parameter.grad = None
         total(losses.values()).backward()
         self.move(player, losses)
 
@@ -205,23 +207,22 @@ class Game(pl.LightningModule):
             player: whose move it is.
             losses: of this update, to log.
         """
-        if self.trainer.world_size > 1:
+        if self._world_size > 1:
             average_gradients(self._parameters_of[player.name])
         self._optimizers[player.name].step()
         self._losses.add(self.iteration, player.name, losses)
 
     def _batches_of_reals(self, reals: Items) -> Iterator[Items]:
         formatted = reals.map(self._to_memory_format)
-        return formatted.batches(self.batch_size // self.trainer.world_size)
+        return formatted.batches(self.batch_size // self._world_size)
 
     def _step(self, player: Player, update: int, reals: list[Items]) -> Step:
         """Gather what one update sees: its reals, and what its fakes are made from."""
-        trainer = self.trainer
         draws = Draws(
             *(self.seed, "update", self.iteration, player.name, update),
             device=self.device,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
+            rank=self._rank,
+            world_size=self._world_size,
         )
         if self.condition is not None:
             reals = [real.but(condition=self.condition.of(real)) for real in reals]
@@ -229,7 +230,7 @@ class Game(pl.LightningModule):
             iteration=self.iteration,
             total_iterations=self.iterations,
             draws=draws,
-            inputs=self.task.inputs(draws, self.batch_size // trainer.world_size, reals),
+            inputs=self.task.inputs(draws, self.batch_size // self._world_size, reals),
             reals=reals,
         )
 
@@ -280,9 +281,9 @@ class Game(pl.LightningModule):
         fakes = Items(image=self.generate(inputs))
         return fakes if asked is None else fakes.but(condition=asked)
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> contextlib.AbstractContextManager:
         """bfloat16 around a network's forward pass; losses stay outside, in float32."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16)
+        return cast_to_bfloat16(self.device, self.uses_bfloat16)
 
     @property
     def uses_bfloat16(self) -> bool:
@@ -309,7 +310,7 @@ class Game(pl.LightningModule):
         return bool(self.channels_last)
 
     def _to_memory_format(self, images: Tensor) -> Tensor:
-        if self.uses_channels_last and images.ndim == 4:
+        if images.ndim == 4 and self.uses_channels_last:
             return images.contiguous(memory_format=torch.channels_last)
         return images
 
@@ -372,6 +373,7 @@ class Game(pl.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimiser for each player, in the order of `players`."""
         self._players = self.players()
+        self._rank, self._world_size = self.trainer.global_rank, self.trainer.world_size
         self._moving = None
         self._parameters_of: dict[str, list[nn.Parameter]] = {}
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -400,6 +402,7 @@ class Game(pl.LightningModule):
             for name, optimizer in self._optimizers.items():
                 optimizer.load_state_dict(self._resumed_optimizers[name])
             self._resumed_optimizers = None
+        forget_absent_gpus()
 
     def on_train_end(self) -> None:
         """Leave every trained parameter as a fresh module has it."""

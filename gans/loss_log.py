@@ -1,5 +1,7 @@
 """Losses as they come, kept on the device and read rarely."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -30,8 +32,7 @@ class LossLog:
     def check(self) -> None:
         """Raise `DivergedError` if a loss since the last check is not finite (waits)."""
         fresh = self._pending[self._checked :]
-        if fresh:
-            self._raise_if_bad(fresh, torch.stack([loss for _, _, loss in fresh]).tolist())
+        self._raise_if_bad(fresh, [loss.item() for _, _, loss in fresh])
         self._checked = len(self._pending)
 
     def read(self) -> dict[str, float]:
@@ -54,7 +55,7 @@ class LossLog:
     @staticmethod
     def _raise_if_bad(pending: list[tuple[int, str, Tensor]], values: list[float]) -> None:
         for (iteration, name, _), value in zip(pending, values, strict=True):
-            if value != value or value in (float("inf"), float("-inf")):
+            if not math.isfinite(value):
                 raise DivergedError(
                     f"The loss {name} became {value} in iteration {iteration + 1}: the run has"
                     " diverged; lower the learning rate or add a gradient penalty."

@@ -1,6 +1,7 @@
 """Where bfloat16 is the fast choice."""
 
 import functools
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -13,3 +14,13 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool(torch.cpu.get_capabilities().get("amx_bf16"))
     return False
+
+
+def cast_to_bfloat16(device: torch.device, enabled: bool) -> AbstractContextManager:
+    """Autocast to bfloat16, or to nothing.
+
+    A context that would change nothing is left out: entering one takes as long as an operation.
+    """
+    if enabled or torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return nullcontext()

@@ -143,6 +143,7 @@ def _play(
         batches_per_iteration=game.batches_per_iteration,
         iterations=game.iterations,
         start=game.iteration,
+        stretch=game.iterations_per_step(trainer),
     )
     if trainer.is_global_zero:
         run.begin()

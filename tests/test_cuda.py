@@ -13,21 +13,21 @@ METHODS = ["sngan", "ssgan", "wgan_gp", "cgan_pd", "sagan", "dcgan"]
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_iteration_waits_for_nothing(method, tmp_path, monkeypatch):
-    """No copy to the host and no synchronisation inside `training_step`."""
+    """No copy to the host and no synchronisation inside `play`."""
     from saddlepoint.gans import Game
 
-    step = Game.training_step
+    play = Game.play
 
-    def watched(self, batch, batch_idx):
+    def watched(self, block):
         if self.iteration < 2:  # the first calls load kernels and choose algorithms
-            return step(self, batch, batch_idx)
+            return play(self, block)
         torch.cuda.set_sync_debug_mode("error")
         try:
-            return step(self, batch, batch_idx)
+            return play(self, block)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(Game, "training_step", watched)
+    monkeypatch.setattr(Game, "play", watched)
     quiet = ["iterations=6", "gan.log_every=100", "checkpoint_every=100"]
     monkeypatch.setattr(Game, "read_losses", lambda self: None)
     train_here([f"gan={method}", *GPU, *quiet, f"output_dir={tmp_path}"])

@@ -99,14 +99,14 @@ def test_stopped_in_any_batch_of_any_score(signals, tmp_path, undisturbed, capfd
 
 @pytest.mark.parametrize("words", [SCORED, QUICK], ids=["scores", "no scores"])
 def test_a_signal_in_the_last_iteration(words, tmp_path, monkeypatch, undisturbed, capfd):
-    plain = Game.training_step
+    plain = Game.play
 
-    def step(self, *args):
-        plain(self, *args)
+    def play(self, block):
+        plain(self, block)
         if self.iteration == self.iterations:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Game, "training_step", step)
+    monkeypatch.setattr(Game, "play", play)
     code = command([*words, f"output_dir={tmp_path}"])
     output = capfd.readouterr().out
     if words is QUICK:

@@ -1,6 +1,7 @@
 """Layers as the backbones use them: Xavier-uniform weights, optional spectral norm."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -49,9 +50,12 @@ def linear(in_features: int, out_features: int, *, spectral_norm: bool = False) 
     return finish(nn.Linear(in_features, out_features), spectral_norm=spectral_norm)
 
 
-def without_autocast(tensor: Tensor) -> torch.autocast:
+def without_autocast(tensor: Tensor) -> AbstractContextManager:
     """Context in which operations on ``tensor``'s device keep the precision of their inputs."""
-    return torch.autocast(tensor.device.type, enabled=False)
+    kind = tensor.device.type
+    # Entering a context takes as long as an operation: one that would change nothing is left out.
+    is_cast = torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_cast else nullcontext()
 
 
 class BatchNorm2d(nn.BatchNorm2d):

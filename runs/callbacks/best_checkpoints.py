@@ -24,6 +24,8 @@ class BestCheckpoints(pl.Callback):
         keep: how many.
     """
 
+    counts_iterations = True  # see gans/stretch.py
+
     @checked
     def __init__(self, run: CurrentRun, keep: Natural) -> None:
         self.run, self.keep = run, keep

@@ -27,6 +27,8 @@ class LastCheckpoint(pl.Callback):
         every: iterations between two writes.
     """
 
+    counts_iterations = True  # see gans/stretch.py
+
     @checked
     def __init__(self, run: CurrentRun, every: Count) -> None:
         self.run, self.every = run, every

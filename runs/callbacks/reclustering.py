@@ -34,6 +34,8 @@ class Reclustering(pl.Callback):
         items: on which means are found, a random choice; all items get an id.
     """
 
+    counts_iterations = True  # see gans/stretch.py
+
     @checked
     def __init__(self, every: Count = 25_000, items: Count = 25_000) -> None:
         self.every, self.items = every, items

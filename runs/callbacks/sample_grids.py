@@ -29,6 +29,8 @@ class SampleGrids(pl.Callback):
         points: samples of points.
     """
 
+    counts_iterations = True  # see gans/stretch.py
+
     @checked
     def __init__(
         self, run: CurrentRun, every: Count, images: Images = 64, points: Images = 2000

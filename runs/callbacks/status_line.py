@@ -24,6 +24,8 @@ class StatusLine(pl.Callback):
         console: where to print; standard output by default.
     """
 
+    counts_iterations = True  # see gans/stretch.py
+
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or output()
         self._bar: Progress | None = None
