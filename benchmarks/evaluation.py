@@ -24,6 +24,7 @@ SCORES = {
     "fid": ("fid", "FID", "frechet_inception_distance"),
     "inception_score": ("isc", "IS", "inception_score_mean"),
     "kid": ("kid", "KID", "kernel_inception_distance_mean"),
+    "precision_recall": ("prc", "precision", "precision"),
 }
 SIDES = ("torch-fidelity", "ours")
 TIMES = ("seconds", "seconds in network")

@@ -248,6 +248,52 @@ def test_duplicates_are_at_distance_zero():
     torch.testing.assert_close(neighbours.squared_radii(twice, 3), expected, rtol=2**-23, atol=0)
 
 
+def in_float64(features, others):
+    """Squared distances (n, m) as the difference of each pair."""
+    return (features.double()[:, None] - others.double()).square().sum(2).float()
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0, 1e3])
+@pytest.mark.parametrize("block", [2**23, 400])
+def test_distances_are_those_of_float64(offset, block, monkeypatch):
+    """Whatever float32 leaves open: nothing, pairs, or (far from the origin) all of them."""
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    features, others = (offset + random_features(70, 40, seed) for seed in (1, 2))
+    features[:10] = others[:10]
+    squares = in_float64(features, others)
+    own = in_float64(others, others).sort(dim=1).values
+    # Rounding to float32 at the borders of its neighbours is all that may differ.
+    options = {"rtol": 2**-23, "atol": 0}
+    for k in (1, 3, 69):
+        torch.testing.assert_close(neighbours.squared_radii(others, k), own[:, k], **options)
+    radii = squares.sort(dim=0).values[5] * (1 + 1e-5 * (torch.arange(-35, 35) + 0.5))
+    for rows, distances in neighbours.blocks_of_distances(features, others):
+        for closed, compare in ((True, torch.le), (False, torch.lt)):
+            found = distances.within(radii, closed=closed)
+            assert torch.equal(found, compare(squares[rows], radii))
+    for rows, distances in neighbours.blocks_of_distances(features[:10], others):
+        border = torch.zeros(len(others))  # duplicates lie on it
+        assert distances.within(border, closed=True).diagonal(rows.start).all()
+        assert not distances.within(border, closed=False).any()
+
+
+def test_few_distances_are_computed_twice(monkeypatch):
+    """Float32 decides between neighbours of features as networks give them."""
+    open_pairs = []
+    pairs = neighbours.Distances._of_pairs
+
+    def counted(self, rows, columns):
+        open_pairs.append(len(rows))
+        return pairs(self, rows, columns)
+
+    monkeypatch.setattr(neighbours.Distances, "_of_pairs", counted)
+    monkeypatch.setattr(neighbours, "_squares", None)  # the product of float64
+    real, fake = side(400, 1, dimensions=300), side(400, 2, dimensions=300)
+    scores(PrecisionRecall(), real, fake)
+    of_radii = 2 * 400 * (3 + 1 + neighbours.SPARE)
+    assert of_radii <= sum(open_pairs) < of_radii + 0.01 * 400**2
+
+
 # Batches and ranks -------------------------------------------------------------------------------
 
 

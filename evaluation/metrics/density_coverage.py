@@ -49,8 +49,8 @@ class DensityCoverage(MetricOfVectors):
         reals, fakes = real["vectors"].features, fake["vectors"].features
         radii = squared_radii(reals, self.neighbours)
         inside = torch.zeros_like(radii, dtype=torch.int64)  # generated images in each ball
-        for _, squares in blocks_of_distances(fakes, reals):
-            inside += (squares < radii).sum(0)
+        for _, distances in blocks_of_distances(fakes, reals):
+            inside += distances.within(radii, closed=False).sum(0)
         return {
             "density": inside.sum().item() / (self.neighbours * len(fakes)),
             "coverage": (inside > 0).double().mean().item(),

@@ -49,9 +49,9 @@ class PrecisionRecall(MetricOfVectors):
         real_radii, fake_radii = (squared_radii(side, self.neighbours) for side in (reals, fakes))
         looks_real = []
         could_be_generated = torch.zeros_like(real_radii, dtype=torch.bool)
-        for rows, squares in blocks_of_distances(fakes, reals):
-            looks_real.append((squares <= real_radii).any(1))
-            could_be_generated |= (squares <= fake_radii[rows, None]).any(0)
+        for rows, distances in blocks_of_distances(fakes, reals):
+            looks_real.append(distances.within(real_radii, closed=True).any(1))
+            could_be_generated |= distances.within(fake_radii[rows, None], closed=True).any(0)
         return {
             "precision": torch.cat(looks_real).double().mean().item(),
             "recall": could_be_generated.double().mean().item(),
