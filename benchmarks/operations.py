@@ -1,7 +1,6 @@
 """Device operations and memory of a piece of training, exact and the same on every machine."""
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -76,10 +75,3 @@ class Allocations:
         for _, change in changes:
             now += change
             self.peak = max(self.peak, now)
-
-
-def operations_of(function: Callable[[], Any]) -> Operations:
-    """Operations of one call."""
-    with Operations() as operations:
-        function()
-    return operations
