@@ -2,12 +2,13 @@
 
     python benchmarks/throughput.py --threads 2
     python benchmarks/throughput.py --methods SNGAN --sizes 32 --width 1 --seconds 60 --clock cpu
-    python benchmarks/throughput.py --device cuda --width 1 network=sagan
+    python benchmarks/throughput.py --methods SNGAN SSGAN --width 1 network=lite gan.n_dis=1
 
 Each game is trained by the framework as a user trains it, frame included; after every iteration of
 it comes one of the loop in `bare_loops.py`, in this process and on networks of the same form, so
 that what disturbs the machine disturbs both. The ratio is that of the medians. The first iteration
-is not timed; the second is counted (`operations.py`), the third is watched for its memory.
+warms up; the second is not timed either, but its operations and their memory are counted
+(`operations.py`).
 
 The table is printed, and stored as JSON. Further words are settings: gan.n_dis=1, terms=[infomax].
 """
@@ -30,7 +31,7 @@ import pytorch_lightning as pl
 import torch
 from bare_trainer import bare_trainer
 from hydra import compose, initialize_config_dir
-from operations import Allocations, Operations
+from operations import Operations
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, IterableDataset
@@ -56,6 +57,7 @@ METHODS: dict[str, tuple[list[str], Callable | None]] = {
     "DCGAN": (["gan=dcgan"], bare_loops.dcgan),
     "SAGAN": (["gan=sagan"], None),
     "MS-GAN": (["gan=ms_gan"], None),
+    "InfoMax + DAG": (["gan=sngan", "terms=[infomax,dag]"], None),
     "AAE": (["gan=aae"], None),
     "Dist-GAN": (["gan=dist_gan"], None),
     "GN-GAN": (["gan=gn_gan"], None),
@@ -70,7 +72,7 @@ class Side:
 
     Attributes:
         operations: device operations of one iteration.
-        peak_mb: memory that an iteration takes above what lies there between two of them.
+        peak_mb: memory of its tensors, above that of weights, optimisers and data.
         seconds: of each iteration timed.
     """
 
@@ -81,21 +83,17 @@ class Side:
 
     @contextlib.contextmanager
     def iteration(self, clock: Callable[[], float]) -> Iterator[None]:
-        """One iteration: the first warms up, the second is counted, the third watched."""
+        """One iteration: the first warms up, the second is counted, further ones are timed."""
         self._started += 1
         if self._started == 2:
             with Operations() as counted:
                 yield
-            self.operations = counted.total
-        elif self._started == 3:
-            with Allocations() as followed:
-                yield
-            self.peak_mb = followed.peak / 1e6
-        else:
-            start = clock()
-            yield
-            if self._started > 3:
-                self.seconds.append(clock() - start)
+            self.operations, self.peak_mb = counted.total, counted.peak / 1e6
+            return
+        start = clock()
+        yield
+        if self._started > 2:
+            self.seconds.append(clock() - start)
 
     @property
     def rate(self) -> float:

@@ -38,13 +38,23 @@ def test_what_a_backward_pass_does_counts(operations):
 
 
 def test_peak_memory_is_that_of_what_lives_at_once(operations):
-    with operations.Allocations() as followed:
+    old = torch.ones(1000, 1000)
+    with operations.Operations() as followed:
         for _ in range(3):
             a = torch.ones(1000, 1000)
             del a
+        old.add_(1)[1:].zero_()  # lived before
         kept = [torch.ones(500, 1000) for _ in range(3)]
-    assert 6e6 <= followed.peak < 6.1e6
+    assert followed.peak == 3 * 500 * 1000 * 4
     assert len(kept) == 3
+    x = torch.ones(1000, requires_grad=True)
+    with operations.Operations() as followed:
+        y = x.exp()
+        z = y.sum()
+        del y  # the graph keeps it
+        torch.ones(1000)
+    assert followed.peak == 2 * 4000 + 4
+    assert z > 0
 
 
 class Count(Callback):
