@@ -1,12 +1,12 @@
 """Device operations and memory of a piece of training, exact and the same on every machine."""
 
+import weakref
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 #: Operations that launch nothing on a device, beside views: they allocate, or look at metadata.
 FREE = {
@@ -16,31 +16,58 @@ FREE = {
 
 
 class Operations(TorchDispatchMode):
-    """Counts the operations that reach a device while it is active.
+    """Counts the operations that reach a device while it is active, and what their results hold.
 
     An operation is a call of torch's dispatcher below autograd, so that those of a backward pass
     count, too. Views and what only allocates or reads metadata do not. A call over lists
     (`torch._foreach_*`, `torch._fused_*`) is one if a device can do it as one: where the lists hold
     tensors of unequal shapes at one position, torch does it one by one, and each counts.
+
+    Attributes:
+        by_name: how many of each operation there were.
+        peak: most bytes that tensors made while it is active held at a time; what an operation
+            needs within itself is not seen.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.by_name: Counter[str] = Counter()
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, arguments: tuple = (), options: dict | None = None
-    ) -> Any:
-        """Count the call, and make it."""
-        namespace, name, *_ = str(function).split(".")
-        if namespace == "aten" and not function.is_view and name not in FREE:
-            self.by_name[name] += _launches(name, arguments)
-        return function(*arguments, **(options or {}))
+        self.peak = 0
+        self._held: dict[int, int] = {}  # bytes of each storage that lives
+        self._now = 0
 
     @property
     def total(self) -> int:
         """All operations so far."""
         return self.by_name.total()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: tuple = (), options: dict | None = None
+    ) -> Any:
+        """Make the call, count it, and follow the memory of what it returns."""
+        options = options or {}
+        namespace, name, *_ = str(function).split(".")
+        if namespace == "aten" and not function.is_view and name not in FREE:
+            self.by_name[name] += _launches(name, arguments)
+        results = function(*arguments, **options)
+        given = {storage._cdata for storage in _storages((arguments, options))}
+        for storage in _storages(results):
+            if storage._cdata not in given and storage._cdata not in self._held:
+                self._hold(storage)
+        return results
+
+    def _hold(self, storage: torch.UntypedStorage) -> None:
+        self._held[storage._cdata] = storage.nbytes()
+        self._now += storage.nbytes()
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._free, storage._cdata)
+
+    def _free(self, key: int) -> None:
+        self._now -= self._held.pop(key)
+
+
+def _storages(values: Any) -> list[torch.UntypedStorage]:
+    return [leaf.untyped_storage() for leaf in tree_leaves(values) if torch.is_tensor(leaf)]
 
 
 def _launches(name: str, arguments: tuple) -> int:
@@ -51,35 +78,3 @@ def _launches(name: str, arguments: tuple) -> int:
         len({tensor.shape for tensor in tensors}) == 1 for tensors in zip(*lists, strict=True)
     )
     return 1 if fits else len(lists[0])
-
-
-class Allocations:
-    """Follows the memory of tensors while it is active, as torch's allocators report it.
-
-    Attributes:
-        peak: most bytes in use at a time, above those at the start.
-    """
-
-    def __enter__(self) -> "Allocations":
-        """Begin."""
-        activities = [ProfilerActivity.CPU]
-        activities += [ProfilerActivity.CUDA] * torch.cuda.is_available()
-        self._profile = profile(activities=activities, profile_memory=True).__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """End, and add up."""
-        self._profile.__exit__(*error)
-        events = self._profile.profiler.kineto_results.events()
-        changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-        now = self.peak = 0
-        for _, change in changes:
-            now += change
-            self.peak = max(self.peak, now)
-
-
-def operations_of(function: Callable[[], Any]) -> Operations:
-    """Operations of one call."""
-    with Operations() as operations:
-        function()
-    return operations

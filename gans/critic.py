@@ -61,7 +61,7 @@ class Critic(Generic[Network]):
         The output layer is the discriminator's own, or ``head``.
         """
         asked = condition if self.network.is_conditional else None
-        with self._spectral_norms.computed(iterate_frozen=True):
+        with self._spectral_norms.computed():
             _, pooled = self.network.features(images)
             logits = self.network.logits(pooled, asked, head)
         if logits.ndim == 2:
@@ -71,6 +71,6 @@ class Critic(Generic[Network]):
 
     def _judge(self, view: Items) -> Features:
         asked = view.get("condition") if self.network.is_conditional else None
-        with self._spectral_norms.computed(iterate_frozen=True), self.autocast():
+        with self._spectral_norms.computed(), self.autocast():
             features = self.network(view.image, asked)
         return Features(*(feature.float() for feature in features))

@@ -88,9 +88,9 @@ class Game(InStretches):
         log_every: iterations between two reads of the losses.
         sync_batch_norm: where several processes share a batch, whether batch norm goes by the
             statistics of the whole of it; else each process goes by those of its own part.
-        power_iterations: when spectral norms make one: "per_update", in every update of the player
-            that trains the weight, for all of its passes together; or "per_pass" of a network,
-            frozen or not, as published.
+        power_iterations: how often spectral norms make one: once "per_update" of any player, for
+            all layers together, so that all passes of the update have the same weights; or once
+            "per_pass" of a network, as published.
     """
 
     #: Networks that sampling uses: the moving average follows them.
@@ -255,8 +255,7 @@ class Game(InStretches):
         """Compute the spectrally normalised weights now, or let every pass do so."""
         if self.power_iterations == "per_pass":
             return contextlib.nullcontext()
-        idle = self.idle(player, step)
-        return self._spectral_norms.computed(iterate_frozen=False, without=idle)
+        return self._spectral_norms.computed(without=self.idle(player, step))
 
     def _follow_schedules(self) -> None:
         # After t finished iterations the rate is lr0 * schedule(t / iterations): the first

@@ -46,7 +46,7 @@ def test_together_is_one_by_one(memory_format):
         expected = [layer.weight for layer in theirs]
         factors = [torch.randn_like(weight) for weight in expected]
         weighted_sum(expected, factors).backward()
-        with joint.computed(iterate_frozen=False):
+        with joint.computed():
             weights = [layer.weight for layer in ours]
             weighted_sum(weights, factors).backward()
         for mine, other in zip(weights, expected, strict=True):
@@ -75,7 +75,7 @@ def test_second_derivatives_are_those_of_each_layer():
         gradients = torch.autograd.grad(loss, originals, create_graph=True)
         return torch.autograd.grad(sum((g**2).sum() for g in gradients), originals)
 
-    with JointSpectralNorm(ours).computed(iterate_frozen=False):
+    with JointSpectralNorm(ours).computed():
         found = second(ours, [layer.weight for layer in ours])
     for mine, other in zip(states(ours)[1], states(theirs)[1], strict=True):
         other.load_state_dict(mine.state_dict())
@@ -84,19 +84,13 @@ def test_second_derivatives_are_those_of_each_layer():
         torch.testing.assert_close(mine, other)
 
 
-def test_frozen_layers_keep_their_vectors_and_have_the_norm_they_see():
+def test_frozen_layers_iterate_too():
     network = layers().requires_grad_(False)
-    before = copy.deepcopy(network.state_dict())
-    with JointSpectralNorm(network).computed(iterate_frozen=False):
-        for layer, weight, norm in zip(network, *states(network), strict=True):
-            matrix = weight.movedim(norm.output_dim, 0).flatten(1)
-            torch.testing.assert_close(layer.weight, weight / (matrix.T @ norm.u).norm())
-            assert not layer.weight.requires_grad
-    assert all(torch.equal(before[name], each) for name, each in network.state_dict().items())
     twin = copy.deepcopy(network)
-    with JointSpectralNorm(network).computed(iterate_frozen=True):
+    with JointSpectralNorm(network).computed():
         for layer, other in zip(network, twin, strict=True):
-            torch.testing.assert_close(layer.weight, other.weight)  # which iterates, as published
+            torch.testing.assert_close(layer.weight, other.weight)
+            assert not layer.weight.requires_grad
     for mine, other in zip(states(network)[1], states(twin)[1], strict=True):
         torch.testing.assert_close(mine.u, other.u)
 
@@ -106,10 +100,10 @@ def test_all_passes_within_share_one_iteration_and_nothing_is_left_behind():
     norm = network[0].parametrizations.weight[0]
     joint = JointSpectralNorm(network)
     before = norm.u.clone()
-    with pytest.raises(KeyError), joint.computed(iterate_frozen=False):
+    with pytest.raises(KeyError), joint.computed():
         first, moved = network[0].weight, norm.u.clone()
         assert not torch.equal(moved, before)
-        with JointSpectralNorm(network[0]).computed(iterate_frozen=True):
+        with JointSpectralNorm(network[0]).computed():
             assert network[0].weight is first
         assert network[0].weight is first
         assert torch.equal(norm.u, moved)
@@ -125,7 +119,7 @@ def test_layers_in_eval_mode_and_idle_ones_are_left_alone():
         for weight in states(network)[0]:
             weight.normal_()
     before = [norm.v.clone() for norm in states(network)[1]]
-    with JointSpectralNorm(network).computed(iterate_frozen=False, without=[network[0]]):
+    with JointSpectralNorm(network).computed(without=[network[0]]):
         assert [norm.ready is None for norm in states(network)[1]] == [True] * 2 + [False] * 7
     stayed = [torch.equal(v, norm.v) for v, norm in zip(before, states(network)[1], strict=True)]
     assert stayed == [True] * 2 + [False] * 7
@@ -133,7 +127,7 @@ def test_layers_in_eval_mode_and_idle_ones_are_left_alone():
 
 def test_a_weight_that_nothing_depends_on_gets_no_gradient():
     network = layers()
-    with JointSpectralNorm(network).computed(iterate_frozen=False):
+    with JointSpectralNorm(network).computed():
         (network[0].weight.sum() + network[3].weight.sum()).backward()
     has_gradient = [weight.grad is not None for weight in states(network)[0]]
     assert has_gradient == [True, False, False, True] + [False] * 5
@@ -142,11 +136,11 @@ def test_a_weight_that_nothing_depends_on_gets_no_gradient():
 def test_it_finds_the_tensors_that_a_network_has_now():
     network = layers(torch.float32)
     joint = JointSpectralNorm(network)
-    with joint.computed(iterate_frozen=False):
+    with joint.computed():
         pass
     network.double().to(memory_format=torch.channels_last)
     twin = copy.deepcopy(network)
-    with joint.computed(iterate_frozen=False):
+    with joint.computed():
         for mine, other in zip(network, twin, strict=True):
             torch.testing.assert_close(mine.weight, other.weight)
 
@@ -155,19 +149,15 @@ def test_it_finds_the_tensors_that_a_network_has_now():
 
 
 @contextlib.contextmanager
-def one_by_one(self, *, iterate_frozen, without=()):
+def one_by_one(self, without=()):
     """What `JointSpectralNorm.computed` does, written out: one layer after the other."""
     idle = {module for network in without for module in network.modules()}
     mine = []
     for layer in self._layers:
-        norm, weight = layer[0], layer.original
-        if layer in idle or not norm.training or norm.ready is not None:
-            continue
-        mine.append(norm)
-        if weight.requires_grad or iterate_frozen:
-            norm.ready = norm(weight)
-        else:
-            norm.ready = weight / (norm._as_matrix(weight).T @ norm.u).norm()
+        norm = layer[0]
+        if layer not in idle and norm.training and norm.ready is None:
+            mine.append(norm)
+            norm.ready = norm(layer.original)
     yield
     for norm in mine:
         norm.ready = None

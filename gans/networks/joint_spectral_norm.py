@@ -31,17 +31,13 @@ class JointSpectralNorm:
         self._layouts: dict[tuple, _Layout] = {}
 
     @contextlib.contextmanager
-    def computed(
-        self, *, iterate_frozen: bool, without: Sequence[nn.Module] = ()
-    ) -> Iterator[None]:
+    def computed(self, without: Sequence[nn.Module] = ()) -> Iterator[None]:
         """Compute the weights now; every pass within uses them.
 
         Layers in training mode make one power iteration, whatever the number of passes. Layers in
         eval mode, and those that an enclosing block has computed, are left alone.
 
         Args:
-            iterate_frozen: whether layers whose weights take no gradients iterate, too. If not,
-                their norm is |W^T u|, with the u of their last iteration.
             without: modules that nobody looks through within; their layers are left alone.
         """
         idle = {module for network in without for module in network.modules()}
@@ -51,26 +47,26 @@ class JointSpectralNorm:
                 continue
             norm, weight = layer[0], layer.original
             if norm.training and norm.ready is None:
-                iterates = weight.requires_grad or iterate_frozen
-                kinds.setdefault((iterates, weight.dtype, weight.device), []).append(layer)
+                kind = weight.requires_grad, weight.dtype, weight.device
+                kinds.setdefault(kind, []).append(layer)
         try:
-            for (iterates, _, device), layers in kinds.items():
+            for (_, _, device), layers in kinds.items():
                 with torch.autocast(device.type, enabled=False):
-                    self._compute(layers, iterates)
+                    self._compute(layers)
             yield
         finally:
             for layers in kinds.values():
                 for layer in layers:
                     layer[0].ready = None
 
-    def _compute(self, layers: Sequence[ParametrizationList], iterates: bool) -> None:
+    def _compute(self, layers: Sequence[ParametrizationList]) -> None:
         # What is kept of a layout holds for one memory format and one device.
         key = *layers, *(layer.original.stride() for layer in layers), layers[0].original.device
         if key not in self._layouts:
             self._layouts[key] = _Layout([_Matrix.of(layer) for layer in layers])
         layout = self._layouts[key]
         weights = [matrix.layer.original for matrix in layout.matrices]
-        _, *normalised = _DivideByNorms.apply(layout, iterates, *weights)
+        _, *normalised = _DivideByNorms.apply(layout, *weights)
         for matrix, weight in zip(layout.matrices, normalised, strict=True):
             matrix.layer[0].ready = weight
 
@@ -168,11 +164,6 @@ class _Layout:
         of_u, of_v = norms.chunk(2)
         return u, v, of_v / of_u
 
-    def evaluate(self, flat: Tensor) -> Tensor:
-        """|W^T u| of every layer."""
-        u = self.of_rows(torch.cat(self.u))
-        return _norms([torch.bmm(u, w) for u, w in zip(u, self.of_matrices(flat), strict=True)])
-
     def of_matrices(self, flat: Tensor) -> list[Tensor]:
         """Batches (n, rows, columns) of a vector of all numbers."""
         parts = flat.split([math.prod(batch) for batch in self.batches])
@@ -193,14 +184,11 @@ class _DivideByNorms(torch.autograd.Function):
     """Weights W -> all sigma(W) = u^T W v, and each W / sigma(W); u and v are constants."""
 
     @staticmethod
-    def forward(ctx: Any, layout: _Layout, iterates: bool, *weights: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, layout: _Layout, *weights: Tensor) -> tuple[Tensor, ...]:
         """Divide the weights of a layout."""
         ctx.set_materialize_grads(False)
         flat = layout.join(weights)
-        if iterates:
-            u, v, sigma = layout.iterate(flat)
-        else:
-            u, v, sigma = None, None, layout.evaluate(flat)
+        u, v, sigma = layout.iterate(flat)
         normalised = layout.split(flat / spread(sigma, layout.sizes))
         ctx.save_for_backward(sigma, u, v, *normalised)
         ctx.layout = layout
@@ -228,7 +216,7 @@ class _DivideByNorms(torch.autograd.Function):
         each = zip(scaled, along_u, along_v, strict=True)
         sums = [torch.addcmul(g, u.mT, v, value=-1).flatten() for g, u, v in each]
         parts = zip(layout.split(torch.cat(sums)), is_used, strict=True)
-        return None, None, *(part if used else None for part, used in parts)
+        return None, *(part if used else None for part, used in parts)
 
 
 def spread(values: Tensor, sizes: Sequence[int]) -> Tensor:
