@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
-        print(f"Fetch a data set; {USAGE}, where NAME is one of {', '.join(DOWNLOADS)}.")
+        print(f"Fetch a data set.\n\n{USAGE}\n\nNAME is one of {', '.join(DOWNLOADS)}.")
         return 0
     names = [argument for argument in arguments if "=" not in argument]
     options = dict(argument.split("=", 1) for argument in arguments if "=" in argument)

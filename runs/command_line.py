@@ -115,7 +115,7 @@ def did_you_mean(names: list[str]) -> str:
 
 #: What the field, or another program, calls a setting.
 SYNONYMS = {
-    "gan": ("method", "model", "arch", "algorithm"),
+    "gan": ("model", "arch", "algorithm"),
     "datamodule": ("data", "dataset", "data_set"),
     "datamodule.resolution": ("image_size", "img_size", "imsize"),
     "datamodule.num_workers": ("workers", "n_workers"),

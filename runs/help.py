@@ -107,12 +107,13 @@ def text(topic: Topic) -> str:
         here = value.get("_target_", ", ".join(value) or "nothing")
     else:
         here = "not set" if value is ABSENT else written(value)
-    facts = [setting.words]
-    if setting.default is not ABSENT and (setting.default is None or not callable(setting.default)):
+    facts = [] if isinstance(value, Mapping) else [setting.words]
+    if facts and setting.default is not ABSENT and not callable(setting.default):
         facts.append(f"default {written(setting.default)}")
     if value is ABSENT:
         facts.append(f"set it with +{name}=")
-    lines = [f"{name}: {here}", *_wrapped(setting.meaning, "  "), *_wrapped("; ".join(facts), "  ")]
+    head = _wrapped(f"{name}: {here}", "", "    ") or [f"{name}:"]
+    lines = [*head, *_wrapped(setting.meaning, "  "), *_wrapped("; ".join(facts), "  ")]
     return "\n".join(lines)
 
 

@@ -77,10 +77,9 @@ def train(
     console = output()
     # Whatever can be wrong with settings and data is found before the run's folder is made.
     check_settings(config if point else known_before(config), "train")
-    if point is None:
-        config, overrides, left = resume(config, overrides)
-    else:
-        config, overrides, left = take_up(point, config, overrides)
+    typed = resolved(overrides, config)
+    resumption = take_up(point, config, overrides) if point else resume(config, overrides)
+    config, overrides, left, _ = resumption
     if left is not None:
         check_settings(config, "train")
     overrides = resolved(overrides, config)
@@ -103,6 +102,9 @@ def train(
         data=data.spec.plain(),
         stages=reports,
         folder=point or (new_folder(config, title) if left is None else left.folder),
+        typed=typed,
+        iteration=0 if left is None else left.iteration,
+        changes=resumption.history,
         seconds_before=0.0 if left is None else left.seconds,
         new_output_dir=new_output_dir,
         is_locked=point is not None,
