@@ -1,1 +1,5 @@
-"""GAN research training: methods that stack, runs that resume bit for bit, honest scores."""
+"""GAN research training: methods that stack, exact resuming, honest scores."""
+
+from saddlepoint.lazy_library import install
+
+install()

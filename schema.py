@@ -22,6 +22,7 @@ from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
 from saddlepoint.errors import UserError
+from saddlepoint.outline import outline_of
 
 #: The largest whole number that tensors and files hold.
 LARGEST = 2**63 - 1
@@ -196,18 +197,22 @@ def in_words(annotation: Any) -> str:
     return "a value"
 
 
-def problems(config: Mapping[str, Any], prefix: str = "", owner: Any = None) -> Iterator[str]:
+def problems(
+    config: Mapping[str, Any], prefix: str = "", owner: Any = None, imports: bool = True
+) -> Iterator[str]:
     """Sentences on what is wrong with settings, each with the setting's dotted name.
 
     Args:
         config: plain values; nodes with a ``_target_`` are held against what it takes.
         prefix: dotted name of the node, with a dot at its end.
         owner: what takes these settings, where no ``_target_`` says so.
+        imports: whether targets are imported; else their sources are read, and one whose source
+            does not show what it takes is passed over.
     """
     target = owner
     if "_target_" in config:
-        target = target_of(config["_target_"])
-        if target is None:
+        target = (target_of if imports else outlined)(config["_target_"])
+        if target is None and imports:
             yield f"{prefix}_target_={config['_target_']} is nothing that can be imported."
             return
     known = settings_of(target) if target is not None else {}
@@ -221,15 +226,15 @@ def problems(config: Mapping[str, Any], prefix: str = "", owner: Any = None) -> 
             hint = f"; did you mean '{prefix}{near}'?" if near else "."
             yield f"'{prefix}{name}' is no setting of {config.get('_target_', 'this')}{hint}"
     for name, value in config.items():
-        yield from _problems_below(value, f"{prefix}{name}")
+        yield from _problems_below(value, f"{prefix}{name}", imports)
 
 
-def _problems_below(value: Any, name: str) -> Iterator[str]:
+def _problems_below(value: Any, name: str, imports: bool) -> Iterator[str]:
     if isinstance(value, Mapping):
-        yield from problems(value, f"{name}.")
+        yield from problems(value, f"{name}.", imports=imports)
     elif isinstance(value, list):
         for number, part in enumerate(value):
-            yield from _problems_below(part, f"{name}[{number}]")
+            yield from _problems_below(part, f"{name}[{number}]", imports)
 
 
 def target_of(name: Any) -> Callable[..., Any] | None:
@@ -239,6 +244,17 @@ def target_of(name: Any) -> Callable[..., Any] | None:
     except Exception:  # whatever an import of someone else's package raises
         return None
     return found if callable(found) else None
+
+
+@functools.cache
+def outlined(name: Any) -> Callable[..., Any] | None:
+    """What a ``_target_`` names, without importing it; None if its source does not show it."""
+    found = outline_of(name)
+    try:
+        settings_of(found) if found is not None else None
+    except Exception:  # types that nobody but its module knows
+        return None
+    return found
 
 
 def nearest(name: str, names: Sequence[str], cutoff: float = 0.7) -> str | None:

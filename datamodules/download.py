@@ -2,24 +2,22 @@
 
 import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from torchvision import datasets
-from torchvision.datasets.utils import check_integrity
 
 from saddlepoint.errors import UserError, one_line_on_ctrl_c
 
 USAGE = "usage: saddlepoint download NAME root=DIRECTORY"
 
-DOWNLOADS: dict[str, Callable[[Path], object]] = {
-    "cifar10": lambda root: datasets.CIFAR10(root, download=True),
-    "cifar100": lambda root: datasets.CIFAR100(root, download=True),
-    "stl10": lambda root: datasets.STL10(root, split="train", download=True),
-    "celeba": lambda root: datasets.CelebA(root, download=True),
-    "celeba64": lambda root: datasets.CelebA(root, download=True),
-    "celeba128": lambda root: datasets.CelebA(root, download=True),
-    "stacked_mnist": lambda root: datasets.MNIST(root, download=True),
+#: Classes of torchvision that fetch the data sets.
+DOWNLOADS = {
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+    "stl10": "STL10",
+    "celeba": "CelebA",
+    "celeba64": "CelebA",
+    "celeba128": "CelebA",
+    "stacked_mnist": "MNIST",
 }
 BY_HAND: dict[str, str] = {
     "imagenet32": (
@@ -51,6 +49,8 @@ def explain_unreadable(
         root: where it was looked for.
         files: what it consists of, with their MD5 sums where they are known.
     """
+    from torchvision.datasets.utils import check_integrity
+
     for file, md5 in files:
         if not file.exists():
             return UserError(f"{name} is not in {root} ({file} is missing): {command(name, root)}")
@@ -73,7 +73,9 @@ def download(name: str, root: Path) -> None:
         raise UserError(f"cannot download {name!r}: {hint}")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        DOWNLOADS[name](root)
+        from torchvision import datasets  # seconds, for which no help has to wait
+
+        getattr(datasets, DOWNLOADS[name])(root, download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         # Some of torchvision's downloads pass this on as it is, others wrapped with the address.
@@ -85,6 +87,9 @@ def download(name: str, root: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(f"Fetch a data set.\n\n{USAGE}\n\nNAME is one of {', '.join(DOWNLOADS)}.")
+        return 0
     names = [argument for argument in arguments if "=" not in argument]
     options = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     root = Path(options.pop("root", "data")).expanduser()

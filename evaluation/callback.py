@@ -151,7 +151,8 @@ class ScoreCallback(pl.Callback):
             return {}
         self.last_scores |= scores.means
         for logger in trainer.loggers:
-            logger.log_metrics(scores.means, step=pl_module.iteration)
+            numbers = {**scores.means, "kimg": pl_module.kimg}
+            logger.log_metrics(numbers, step=pl_module.iteration)
         record = make_record(
             scores,
             iteration=pl_module.iteration,

@@ -7,6 +7,8 @@ from typing import IO
 
 #: Seconds between two lines; what is over sooner prints none.
 SECONDS = 30.0
+#: Who shows on a screen how far work has come, the last one first: told what is done and left.
+WATCHING: list[Callable[[str, int, int], None]] = []
 
 
 class ProgressLines:
@@ -36,6 +38,16 @@ class ProgressLines:
             print(f"{what}: {done:,} of {total:,}{share}", file=self.file or sys.stderr, flush=True)
 
 
-def lines_where_nobody_watches(rank: int = 0) -> ProgressLines | None:
-    """Lines from the first process if standard error is no terminal; None otherwise."""
-    return None if rank or sys.stderr.isatty() else ProgressLines()
+def lines_where_nobody_watches(rank: int = 0) -> Callable[[str, int, int], None] | None:
+    """Tells whoever watches; else lines, if standard error is no terminal. None of later ranks."""
+    if rank:
+        return None
+    lines = None if sys.stderr.isatty() else ProgressLines()
+
+    def tell(what: str, done: int, total: int) -> None:
+        if WATCHING:
+            WATCHING[-1](what, done, total)
+        elif lines is not None:
+            lines(what, done, total)
+
+    return tell

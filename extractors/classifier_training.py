@@ -3,13 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from saddlepoint.datamodules.base import DataModule
@@ -19,9 +17,9 @@ from saddlepoint.datamodules.workers import stream
 from saddlepoint.errors import UserError
 from saddlepoint.extractors.small_resnet import Outputs
 from saddlepoint.extractors.trained_classifier import build_classifier
+from saddlepoint.extractors.training_options import TrainingOptions
 from saddlepoint.gans.precision import has_fast_bfloat16
 from saddlepoint.randomness import key_to_seed, keyed_generator
-from saddlepoint.schema import Count, Images, Natural, NotNegative, Positive, Size, check_fields
 
 #: Told what is going on: a description, how much is done, and how much there is to do.
 Progress = Callable[[str, int, int], None]
@@ -30,40 +28,6 @@ SMALLEST = 8  # pixels
 #: Training images shown, in all, where nobody has said how often; and each at most so many times.
 USUALLY_SHOWN = 450_000
 AT_MOST = 40
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How to train.
-
-    Attributes:
-        seed: key of all randomness: weights, held-out images, order, augmentation.
-        epochs: times that each training image is shown; None shows 450,000 in all, and none more
-            than 40 times.
-        batch_size: images of an update.
-        learning_rate: largest; it rises to this and falls to 0.
-        weight_decay: of AdamW.
-        width: channels at full resolution; the features have 8 times as many.
-        held_out: share of the images that the accuracy is measured on.
-        flip: whether images are mirrored left and right; None mirrors those in colour.
-        shift: largest shift, as a share of the side.
-
-    Raises:
-        UserError: one is out of its range.
-    """
-
-    seed: Natural = 0
-    epochs: Count | None = None
-    batch_size: Images = 128
-    learning_rate: Positive = 5e-3
-    weight_decay: NotNegative = 5e-2
-    width: Size = 16
-    held_out: Annotated[float, Ge(0), Lt(0.5)] = 0.1
-    flip: bool | None = None
-    shift: Annotated[float, Ge(0), Lt(0.5)] = 0.125
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 class Lesson:

@@ -8,9 +8,9 @@ import torch
 
 from saddlepoint.atomic import one_process_at_a_time
 from saddlepoint.extractors.classifier_stage import find_or_train
-from saddlepoint.extractors.classifier_training import TrainingOptions
 from saddlepoint.extractors.extractor import Progress
 from saddlepoint.extractors.trained_classifier import TrainedClassifier
+from saddlepoint.extractors.training_options import TrainingOptions
 from saddlepoint.schema import Count, Natural, checked
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from typing import Any
 
 from saddlepoint.leaderboard.published import Figure
 from saddlepoint.leaderboard.reading import Point, Run, Score
+from saddlepoint.records.changes import MIDWAY
 from saddlepoint.records.record import LARGER
 from saddlepoint.records.settings import HARMLESS, is_under
 
@@ -310,6 +311,10 @@ def _tell_apart(rows: list[Row]) -> None:
         ]
         for row in same:
             row.settings = {key: row.run.settings.get(key) for key in shown}
+            if MIDWAY in row.run.settings:  # said even of a row that stands alone
+                row.settings[MIDWAY] = row.run.settings[MIDWAY]
+            else:
+                row.settings.pop(MIDWAY, None)
 
 
 def _differences(table: Table, all_tables: list[Table]) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from saddlepoint.leaderboard.grouping import Row, is_repetition
 from saddlepoint.leaderboard.html_place import Place
 from saddlepoint.leaderboard.pictures import data_uri, newest_picture
 from saddlepoint.leaderboard.reading import Run, printable
+from saddlepoint.records.changes import MIDWAY
+
+NOT_ALONE = "settings were changed midway: no command alone reproduces it, these made it"
 
 
 def runs_card(place: Place, budget: list[int]) -> str:
@@ -74,22 +77,29 @@ def _command(run: Run) -> str:
     if newest.commit and newest.commit.endswith("-dirty"):
         about.append("with uncommitted changes")
     label = f"<span>{escape(' · '.join(about))}</span>"
-    command = _read_command(run.folder)
-    if command is None:
+    lines = _read_commands(run.folder)
+    if MIDWAY in run.settings and lines:
+        label = f"<span>{escape(' · '.join([*about, NOT_ALONE]))}</span>"
+        return (
+            f'<div class="command"><div class="label">{label}</div>'
+            f"<code>{escape(chr(10).join(lines))}</code></div>"
+        )
+    if not lines:
         return f'<div class="command"><div class="label">{label}no command recorded</div></div>'
     return (
         f'<div class="command"><div class="label">{label}<button type="button" class="copy">copy'
-        f"</button></div><code>{escape(command)}</code></div>"
+        f"</button></div><code>{escape(lines[0])}</code></div>"
     )
 
 
-def _read_command(folder: Path) -> str | None:
+def _read_commands(folder: Path) -> list[str]:
+    """What was typed: the command that began the run, then those that resumed it."""
     try:
         with (folder / "command.txt").open(encoding="utf-8", errors="replace") as file:
             lines = file.read(20_000).splitlines()
     except OSError:
-        return None
-    return printable(" ".join(lines)).strip() or None
+        return []
+    return [line for line in (printable(line).strip() for line in lines) if line]
 
 
 def settings(places: list[Place]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from saddlepoint.errors import UserError
 from saddlepoint.records import ending
+from saddlepoint.records.changes import MIDWAY, said_of_changes
 from saddlepoint.records.ending import FAILED, FILES
 from saddlepoint.records.reading import read_records
 from saddlepoint.records.record import FILE_NAME
@@ -168,6 +169,7 @@ def _run(file: Path, newest: dict[str, Any]) -> Run:
     about = newest["run"]
     config = about.get("config") or {}
     seed = config.get("seed")
+    changes = about.get("changes")
     title = printable(about.get("title") or file.parent.name)
     return Run(
         folder=file.parent,
@@ -175,7 +177,7 @@ def _run(file: Path, newest: dict[str, Any]) -> Run:
         method=printable(config.get("method") or title),
         terms=tuple(printable(name) for name in config.get("terms") or {}),
         seed=seed if isinstance(seed, int) else None,
-        settings=flat(config),
+        settings={**flat(config), **({MIDWAY: said_of_changes(changes)} if changes else {})},
         shape=tuple((about.get("data") or {}).get("shape") or ()),
         points={},
         versions={printable(k): printable(v) for k, v in (newest.get("versions") or {}).items()},

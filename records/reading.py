@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from saddlepoint.records import first_schema
+from saddlepoint.records.changes import said_of_changes
 from saddlepoint.records.record import LARGER, SCHEMA, SMALLER
 
 #: Bytes of one record.
@@ -90,6 +91,7 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
     str.join("", (record["fingerprint"], _dict(record, "protocol")["dataset"]))
     run = _dict(record, "run")
     _dict_or_none(_dict_or_none(run, "config") or {}, "terms")
+    said_of_changes(run.get("changes") or ())
     list(map(int, (_dict_or_none(run, "data") or {}).get("shape") or ()))
     _finite((_dict_or_none(record, "hardware") or {}).get("devices", 1))
     _dict_or_none(record, "versions")

@@ -14,7 +14,8 @@ A record holds
     iteration   finished iterations; null, as the next two, for images from elsewhere
     kimg        thousands of real images shown
     seconds     wall-clock of the run, over all its interruptions
-    run         what was trained, as the caller says: method, data, settings
+    run         what was trained, as the caller says: method, data, settings; under changes those
+                that were changed in its course, each time with the iteration
     hardware    {device, devices, cpu, cores} that it was trained on; null if not known
     versions    of Python and the libraries that scored it
     commit      of this repository in training, "-dirty" if it had changes; null if not known

@@ -7,15 +7,13 @@ from pathlib import Path
 from saddlepoint.errors import one_line_on_ctrl_c
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Commands, and the modules whose ``main`` they run.
-COMMANDS = {
-    "train": "saddlepoint.runs.train",
-    "evaluate": "saddlepoint.runs.evaluate",
-    "sample": "saddlepoint.runs.sample",
+#: Commands that Hydra composes, and others with the modules whose ``main`` they run.
+COMPOSED = ("train", "evaluate", "sample", "train_extractor")
+OTHERS = {
     "leaderboard": "saddlepoint.leaderboard.command",
-    "train_extractor": "saddlepoint.runs.train_extractor",
     "download": "saddlepoint.datamodules.download",
 }
+COMMANDS = (*COMPOSED, *OTHERS)
 USAGE = f"usage: saddlepoint {{{', '.join(COMMANDS)}}} ..., each with --help"
 
 
@@ -35,6 +33,10 @@ def main() -> int | None:
 
 
 def run(name: str) -> int | None:
-    """Import a command, which takes a while, and run it with the words of the command line."""
+    """Import a command and run it with the words of the command line."""
     with one_line_on_ctrl_c():
-        return importlib.import_module(COMMANDS[name]).main()
+        if name in OTHERS:
+            return importlib.import_module(OTHERS[name]).main()
+        from saddlepoint.runs.entrance import enter  # Hydra takes a moment
+
+        return enter(name, sys.argv[1:])

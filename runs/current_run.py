@@ -13,17 +13,21 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from saddlepoint.atomic import write_text
+from saddlepoint.atomic import append, write_text
 from saddlepoint.devices import device_name
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
 from saddlepoint.gans.loss_log import DivergedError
 from saddlepoint.records import ending
+from saddlepoint.records.changes import MIDWAY, said_of_changes
 from saddlepoint.records.objective import Objective
 from saddlepoint.records.origin import origin
 from saddlepoint.records.record import FILE_NAME
 from saddlepoint.runs import checkpoint_file, lock
 from saddlepoint.runs.content_hash import tensors_in
+
+#: What was typed.
+COMMANDS = "command.txt"
 
 
 @dataclass
@@ -37,6 +41,9 @@ class CurrentRun:
         data: what the data are, in plain values.
         folder: where everything lies.
         stages: what the stages before it say of what they have made, by name.
+        typed: the words of the command that begins or resumes it.
+        iteration: where this process takes it up.
+        changes: settings that were changed in its course, each time with the iteration.
         seconds_before: wall-clock of the run before this process.
         stopped_by: the signal that ends the run early, if one does.
         new_output_dir: whether the folder above was made for this run.
@@ -49,6 +56,9 @@ class CurrentRun:
     data: dict[str, Any]
     folder: Path
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
+    typed: list[str] | None = None
+    iteration: int = 0
+    changes: list[dict[str, Any]] = field(default_factory=list)
     seconds_before: float = 0.0
     stopped_by: str | None = None
     new_output_dir: bool = False
@@ -65,7 +75,8 @@ class CurrentRun:
     def about(self) -> dict[str, Any]:
         """What a record says was trained."""
         about = {"title": self.title, "config": self.settings, "data": self.data}
-        return {**about, **({"stages": self.stages} if self.stages else {})}
+        more = {"stages": self.stages, "changes": self.changes}
+        return {**about, **{key: value for key, value in more.items() if value}}
 
     @property
     def checkpoint(self) -> Path:
@@ -111,12 +122,22 @@ class CurrentRun:
     def begin(self) -> None:
         """Make the folder, and keep the settings and the command line that led to them there.
 
+        ``command.txt`` has a line for each process that played the run, with a remark on those that
+        resumed it.
+
         Raises:
             UserError: it cannot be written.
         """
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config, resolve=True))
-        command = shlex.join(["python", "train.py", *self.overrides])
-        write_text(self.folder / "command.txt", command + "\n")
+        words = self.overrides if self.typed is None else self.typed
+        command = shlex.join(["python", "train.py", *words])
+        if self.iteration == 0:
+            write_text(self.folder / COMMANDS, f"{command}\n")
+        else:
+            remark = f"resumed at iteration {self.iteration}"
+            if self.changes and self.changes[-1]["iteration"] == self.iteration:
+                remark += f", {MIDWAY}: {said_of_changes(self.changes[-1:])}"
+            append(self.folder / COMMANDS, f"{command}  # {remark}\n".encode(), flush=False)
         self.checkpoint.parent.mkdir(exist_ok=True)
         ending.forget(self.folder)
         self._started = time.monotonic()
@@ -160,6 +181,7 @@ class CurrentRun:
                 "overrides": self.overrides,
                 "data": self.data,
                 "stages": self.stages,
+                "changes": self.changes,
                 "game": state,
                 "seconds": self.seconds,
                 "threads": torch.get_num_threads(),

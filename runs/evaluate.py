@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra import compose
 from hydra.utils import instantiate
@@ -22,7 +21,6 @@ from saddlepoint.evaluation.evaluator import Evaluator, NoScores, Scores
 from saddlepoint.evaluation.fakes import Fakes, GeneratorFakes, GivenFakes
 from saddlepoint.records.origin import UNKNOWN_ORIGIN
 from saddlepoint.records.record import FILE_NAME, append_record, make_record
-from saddlepoint.runs import command_line
 from saddlepoint.runs.progress import output, progress
 from saddlepoint.runs.settings import check_settings
 from saddlepoint.runs.trained_run import TrainedRun
@@ -185,15 +183,3 @@ def _show(scores: Scores, name: str) -> None:
         beside = [f"{b[score]:.5g}" if score in b else "" for b in scores.baselines.values()]
         table.add_row(score, f"{value:.5g}", *seeds, *beside)
     console.print(table)
-
-
-@hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="evaluate")
-def _composed(config: DictConfig) -> None:
-    """Score one contestant."""
-    with command_line.mistakes():
-        evaluate(config)
-
-
-def main() -> None:
-    """Run the command with the words of the command line."""
-    command_line.run(_composed)

@@ -1,20 +1,22 @@
-"""Where numbers go: a CSV file always, and loggers of the user's choice."""
+"""Loggers of the user's choice beside ``metrics.csv``: what they are told, and where it lies.
 
-import csv
-import io
+Each gets the resolved settings, every loss and score with its iteration and kimg, and the pictures.
+"""
+
+import importlib.util
 import logging
 import os
-import socket
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
-import wandb as wandb_sdk
+import numpy as np
+from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
-from pytorch_lightning.utilities import rank_zero_only
 
-from saddlepoint.atomic import append, write_text
 from saddlepoint.errors import UserError
+from saddlepoint.fingerprint import fingerprint
+from saddlepoint.records.settings import HARMLESS, flat, is_under
+from saddlepoint.schema import checked
 
 log = logging.getLogger(__name__)
 
@@ -22,96 +24,11 @@ log = logging.getLogger(__name__)
 INIT_TIMEOUT = ("WANDB_INIT_TIMEOUT", "30")
 
 
-class CSVFile(Logger):
-    """One ``metrics.csv`` for a run, over all its interruptions.
-
-    Lightning's CSV logger starts anew on a resumed run; this one goes on, and drops the rows of
-    iterations that the resumed run repeats.
-
-    Args:
-        path: of the file.
-        iteration: where the run starts; later rows of an earlier process are dropped.
-    """
-
-    def __init__(self, path: Path, iteration: int = 0) -> None:
-        super().__init__()
-        self.path = path
-        self._rows: list[dict[str, Any]] = []
-        if path.exists():
-            self._rows = [row for row in _rows(path) if int(row["iteration"]) <= iteration]
-        self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
-        self._is_on_disk = False  # until the first row, the file may hold what is to be dropped
-
-    @property
-    def name(self) -> str:
-        """Name of the logger."""
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        """There is one version: the run's."""
-        return ""
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run's folder holds its settings."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append a row; a row of the same iteration is completed."""
-        row = {"iteration": step, **metrics}
-        if self._rows and int(self._rows[-1]["iteration"]) == step:
-            self._rows[-1] |= row
-            self._write_all()
-            return
-        self._rows.append(row)
-        if self._is_on_disk and set(row) <= set(self._columns):
-            text = io.StringIO(newline="")
-            csv.DictWriter(text, self._columns).writerow(row)
-            append(self.path, text.getvalue().encode(), flush=False)
-        else:
-            self._write_all()
-
-    def _write_all(self) -> None:
-        self._columns = list(dict.fromkeys([*self._columns, *self._rows[-1]]))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self._columns)
-        writer.writeheader()
-        writer.writerows(self._rows)
-        write_text(self.path, text.getvalue(), make_folder=False)
-        self._is_on_disk = True
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a file whose iteration and values are numbers; others are left out with a warning."""
-    if not path.is_file():  # reading a pipe would never end
-        raise UserError(f"{path} is no file: move it away.")
-    rows, bad = [], 0
-    try:
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            for row in csv.DictReader(file):
-                # Cells beyond the header have no name, and missing ones no value.
-                given = {key: value for key, value in row.items() if value}
-                try:
-                    int(given["iteration"])
-                    [float(value) for value in given.values()]
-                except (KeyError, ValueError, TypeError):
-                    bad += 1
-                else:
-                    rows.append(given)
-    except csv.Error:  # a cell without end
-        bad += 1
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): let it be read.") from error
-    if bad:
-        log.warning("%d rows of %s hold no numbers and are left out", bad, path)
-    return rows
-
-
 class Wandb(WandbLogger):
     """Weights & Biases, which never ends a run: what fails there is told, and training goes on.
 
-    Where its server refuses, it goes on offline; where its files cannot be written or its process
-    is gone, without it. The run's own files hold the same numbers.
+    Where its server refuses, or wants a key that it has not, it goes on offline; where its files
+    cannot be written or its process is gone, without it. The run's own files hold the same numbers.
     """
 
     is_given_up = False
@@ -119,17 +36,31 @@ class Wandb(WandbLogger):
     @property
     def experiment(self) -> Any:
         """The run of wandb, begun where it was not; a dummy where that fails."""
+        begun = self._experiment is not None
         for instead in ("offline", "disabled"):
             try:
-                return super().experiment
+                found = super().experiment
+                break
             except Exception as error:
                 if self._wandb_init.get("mode") == instead:
                     continue
                 log.warning("wandb refuses (%s): it goes on %s", error, instead)
                 self._wandb_init["mode"] = instead
                 self._wandb_init.pop("resume", None)
-                wandb_sdk.teardown()  # it would remember the run that failed
-        return super().experiment
+                import wandb
+
+                wandb.teardown()  # it would remember the run that failed
+        else:
+            found = super().experiment
+        if not begun and hasattr(found, "define_metric"):
+            # What all methods have in common, whatever an iteration of theirs is.
+            found.define_metric("kimg")
+            found.define_metric("*", step_metric="kimg")
+        return found
+
+    def belongs_to(self, group: str) -> None:
+        """Put the run into a group, unless the user has named one."""
+        self._wandb_init.setdefault("group", group)
 
     def log_metrics(self, *args: Any, **kwargs: Any) -> None:
         """As of `WandbLogger`, where it can be."""
@@ -139,9 +70,11 @@ class Wandb(WandbLogger):
         """As of `WandbLogger`, where it can be."""
         self._if_it_can_be(super().log_hyperparams, *args, **kwargs)
 
-    def log_image(self, *args: Any, **kwargs: Any) -> None:
-        """As of `WandbLogger`, where it can be."""
-        self._if_it_can_be(super().log_image, *args, **kwargs)
+    def log_picture(self, name: str, picture: Image.Image, iteration: int, kimg: float) -> None:
+        """Show a picture of that moment."""
+        import wandb
+
+        self.log_metrics({name: [wandb.Image(picture)], "kimg": kimg}, step=iteration)
 
     def finish(self) -> None:
         """End its run."""
@@ -157,20 +90,98 @@ class Wandb(WandbLogger):
             log.warning("wandb has failed (%s): the run goes on without it", error)
 
 
-def wandb(save_dir: str, name: str, project: str = "saddlepoint", **options: Any) -> Wandb:
-    """Weights & Biases; offline where there is no key or no network (``wandb sync`` sends later).
+class TensorBoard(TensorBoardLogger):
+    """TensorBoard's event files.
+
+    Args:
+        axis: what its horizontal axis counts: iterations, or images shown to critics.
+        options: of `pytorch_lightning.loggers.TensorBoardLogger`.
+    """
+
+    @checked
+    def __init__(
+        self, *, axis: Literal["iterations", "images"] = "iterations", **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.axis = axis
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """As of `TensorBoardLogger`, on the axis chosen."""
+        super().log_metrics(metrics, self._place(step, metrics.get("kimg")))
+
+    def log_picture(self, name: str, picture: Image.Image, iteration: int, kimg: float) -> None:
+        """Show a picture of that moment."""
+        place = self._place(iteration, kimg)
+        self.experiment.add_image(name, np.asarray(picture), place, dataformats="HWC")
+
+    def _place(self, iteration: int | None, kimg: float | None) -> int | None:
+        return iteration if self.axis == "iterations" or kimg is None else round(1000 * kimg)
+
+
+def wandb(save_dir: str, name: str | None, project: str = "saddlepoint", **options: Any) -> Wandb:
+    """Weights & Biases; online or not as wandb itself decides, by its login and ``WANDB_MODE``.
 
     Args:
         save_dir: where wandb keeps its files; the run's folder.
         name: of the run; also its id, so that a resumed run goes on in the same place.
         project: of the run.
-        options: of `pytorch_lightning.loggers.WandbLogger`.
+        options: of `pytorch_lightning.loggers.WandbLogger`; group: all seeds of the same settings.
+
+    Raises:
+        UserError: wandb is not installed.
     """
-    options.setdefault("offline", not (_has_wandb_key() and _reaches_wandb()))
-    if not options["offline"]:
-        options.setdefault("resume", "allow")
+    if importlib.util.find_spec("wandb") is None:
+        raise UserError("logger=wandb needs wandb: pip install 'saddlepoint[wandb]'.")
     os.environ.setdefault(*INIT_TIMEOUT)
     return Wandb(save_dir=save_dir, name=name, id=name, project=project, **options)
+
+
+def tensorboard(save_dir: str, name: str, **options: Any) -> TensorBoard:
+    """TensorBoard event files in the run's folder.
+
+    Args:
+        save_dir: the run's folder.
+        name: of the run, which its folder has.
+        options: of `TensorBoard`.
+
+    Raises:
+        UserError: tensorboard is not installed.
+    """
+    try:
+        return TensorBoard(save_dir=save_dir, name="tensorboard", version="", **options)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "logger=tensorboard needs tensorboard: pip install 'saddlepoint[tensorboard]'."
+        ) from error
+
+
+def group_of(settings: Mapping[str, Any], title: str) -> str:
+    """What runs of the same training have in common, whatever their seed.
+
+    Args:
+        settings: resolved, in plain values.
+        title: names what is trained.
+    """
+    alter = {
+        key: value
+        for key, value in flat(settings).items()
+        if key.split(".")[-1] != "seed" and not is_under(key, HARMLESS)
+    }
+    return f"{title}-{fingerprint(alter)[:8]}"
+
+
+def send_picture(
+    loggers: Iterable[Logger], name: str, picture: Image.Image, iteration: int, kimg: float
+) -> None:
+    """Show a picture in all loggers that can: ours, and Lightning's own."""
+    for logger in loggers:
+        if isinstance(logger, Wandb | TensorBoard):
+            logger.log_picture(name, picture, iteration, kimg)
+        elif isinstance(logger, WandbLogger):
+            logger.log_image(name, [picture], step=iteration)
+        elif isinstance(logger, TensorBoardLogger):
+            pixels = np.asarray(picture)
+            logger.experiment.add_image(name, pixels, iteration, dataformats="HWC")
 
 
 def finish(loggers: Iterable[Logger]) -> None:
@@ -178,34 +189,3 @@ def finish(loggers: Iterable[Logger]) -> None:
     for logger in loggers:
         if isinstance(logger, Wandb):
             logger.finish()
-
-
-def _has_wandb_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    netrc = Path.home() / ".netrc"
-    return netrc.exists() and "wandb" in netrc.read_text(errors="ignore")
-
-
-def _reaches_wandb() -> bool:
-    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
-    name, _, port = host.partition(":")
-    try:
-        with socket.create_connection((name, int(port or 443)), timeout=3):
-            return True
-    except OSError:
-        return False
-
-
-def tensorboard(save_dir: str, name: str, **options: Any) -> Logger:
-    """TensorBoard event files in the run's folder.
-
-    Raises:
-        UserError: tensorboard is not installed.
-    """
-    try:
-        return TensorBoardLogger(save_dir=save_dir, name="tensorboard", version="", **options)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "logger=tensorboard needs tensorboard: pip install 'saddlepoint[tensorboard]'."
-        ) from error

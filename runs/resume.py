@@ -29,11 +29,24 @@ class Resumption(NamedTuple):
         config: composed settings.
         overrides: the command line that composes them.
         run: as it was left; None for a fresh one.
+        changed: settings that alter training and now differ, see `changes`.
     """
 
     config: DictConfig
     overrides: list[str]
     run: TrainedRun | None = None
+    changed: dict[str, tuple[Any, Any]] = {}
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """All changes of settings in the course of the run, as its records have them."""
+        if self.run is None:
+            return []
+        # The gan follows some settings (gan.iterations is iterations): they are named once.
+        follows = {f"gan.{key}" for key in self.changed}
+        new = {key: list(pair) for key, pair in self.changed.items() if key not in follows}
+        now = [{"iteration": self.run.iteration, "settings": new}] if new else []
+        return [*self.run.content.get("changes", []), *now]
 
 
 def resume(config: DictConfig, overrides: list[str]) -> Resumption:
@@ -50,7 +63,7 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
         return Resumption(config, overrides)
     run, older = _wanted(config)
     config, merged = run.composed(overrides)
-    _refuse_changes(run, config)
+    changed = _allowed_changes(run, config)
     # Where all iterations are done and scores are missing, those are made up.
     if run.iteration > config.iterations or (
         run.iteration == config.iterations and run.is_finished
@@ -62,7 +75,7 @@ def resume(config: DictConfig, overrides: list[str]) -> Resumption:
             f" on, add iterations={2 * config.iterations} allow_changes=true{other}."
         )
     os.environ[CHOSEN] = str(run.checkpoint)
-    return Resumption(config, merged, run)
+    return Resumption(config, merged, run, changed)
 
 
 def take_up(folder: Path, config: DictConfig, overrides: list[str]) -> Resumption:
@@ -79,13 +92,13 @@ def take_up(folder: Path, config: DictConfig, overrides: list[str]) -> Resumptio
     if not run.checkpoint.exists():
         rank_zero_only(drop_records_after)(run.records, iteration=0)
         return Resumption(config, overrides)
-    _refuse_changes(run, config)
+    changed = _allowed_changes(run, config)
     if run.iteration > config.iterations:
         raise UserError(
             f"The run {run.folder} has {run.iteration} iterations already: raise iterations=."
         )
     rank_zero_only(drop_records_after)(run.records, run.iteration)
-    return Resumption(config, overrides, run)
+    return Resumption(config, overrides, run, changed)
 
 
 def changes_of(folder: Path, config: DictConfig) -> dict[str, tuple[Any, Any]]:
@@ -101,13 +114,19 @@ def listed(changed: dict[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{key} ({old} -> {new})" for key, (old, new) in changed.items())
 
 
-def _refuse_changes(run: TrainedRun, config: DictConfig) -> None:
+def _allowed_changes(run: TrainedRun, config: DictConfig) -> dict[str, tuple[Any, Any]]:
+    """Settings that alter training and differ.
+
+    Raises:
+        UserError: there are such, without ``allow_changes=true``.
+    """
     changed = changes(run.content["config"], OmegaConf.to_container(config, resolve=True))
     if changed and not config.allow_changes:
         raise UserError(
             f"Resuming {run.checkpoint} would alter its training, as settings differ:"
             f" {listed(changed)}; put them back, or add allow_changes=true."
         )
+    return changed
 
 
 def _wanted(config: DictConfig) -> tuple[TrainedRun, list[TrainedRun]]:

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
 from saddlepoint.errors import UserError
-from saddlepoint.runs import command_line
 from saddlepoint.runs.animation import save_animation
 from saddlepoint.runs.panels import PANELS
 from saddlepoint.runs.panels.panel import Subject
@@ -38,13 +36,6 @@ def sample(config: DictConfig) -> Path:
     return save_animation(panel.frames, output) if panel.frames else save(panel.picture, output)
 
 
-@hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="sample")
-def _composed(config: DictConfig) -> None:
+def run(config: DictConfig) -> None:
     """Write one picture and say where it lies."""
-    with command_line.mistakes():
-        print(sample(config))
-
-
-def main() -> None:
-    """Run the command with the words of the command line."""
-    command_line.run(_composed)
+    print(sample(config))

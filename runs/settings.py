@@ -8,19 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import torch
 from annotated_types import Len
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from saddlepoint import schema
 from saddlepoint.errors import UserError
-from saddlepoint.extractors.classifier_training import TrainingOptions
+from saddlepoint.extractors.training_options import TrainingOptions
 from saddlepoint.schema import Count, Images, Natural, Positive, Size
 
 Node = schema.Node
@@ -219,17 +217,26 @@ COMMANDS = {
 }
 
 
-def check_settings(config: DictConfig, command: str) -> None:
+def known_before(config: DictConfig) -> DictConfig:
+    """What means something before a run is found that the other settings come on top of."""
+    if config.get("ckpt") is None:
+        return config
+    return OmegaConf.masked_copy(config, ["ckpt", "trust", "output_dir", "allow_changes"])
+
+
+def check_settings(config: DictConfig, command: str, imports: bool = True) -> None:
     """Hold all settings of a command against what takes them, before anything is done with them.
 
     Args:
         config: composed settings.
         command: name of its configuration, see `COMMANDS`.
+        imports: whether what takes them is imported, which takes seconds; else its source is read,
+            and what optimisers and the trainer would say is left for later.
 
     Raises:
         UserError: on the first that is wrong.
     """
-    for sentence in problems(config, command):
+    for sentence in problems(config, command, imports):
         raise UserError(sentence)
 
 
@@ -271,19 +278,22 @@ def check_terms(config: DictConfig, overrides: list[str]) -> None:
             owners[name] = choice
 
 
-def problems(config: DictConfig, command: str) -> Iterator[str]:
-    """Sentences on what is wrong with the settings of a command."""
+def problems(config: DictConfig, command: str, imports: bool = True) -> Iterator[str]:
+    """Sentences on what is wrong with the settings of a command, see `check_settings`."""
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         yield f"The settings do not fit together: {' '.join(str(error).split())}"
         return
-    yield from schema.problems(plain, owner=COMMANDS[command])
-    yield from _libraries_problems(plain)
+    yield from schema.problems(plain, owner=COMMANDS[command], imports=imports)
+    if imports:
+        yield from _libraries_problems(plain)
 
 
 def _libraries_problems(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """What optimisers and the trainer say to their settings: their types do not show ranges."""
+    import torch  # here, since help and refusals do without
+
     for name, value in node.items():
         if not isinstance(value, Mapping):
             continue
@@ -313,6 +323,9 @@ def _refused(node: Mapping[str, Any], takes_weights: bool = False) -> str | None
 
 @functools.cache
 def _said(node: str, takes_weights: bool) -> str | None:
+    import torch
+    from hydra.utils import instantiate
+
     arguments = [[torch.nn.Parameter(torch.zeros(1))]] if takes_weights else []
     log = logging.getLogger("pytorch_lightning")
     level = log.level

@@ -15,12 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
@@ -31,7 +30,6 @@ from saddlepoint.evaluation.interruption import ScoreInterruptedError
 from saddlepoint.gans import Game
 from saddlepoint.records.objective import Objective, first_score
 from saddlepoint.records.reading import read_records
-from saddlepoint.runs import command_line
 from saddlepoint.runs.build import build_game
 from saddlepoint.runs.callbacks import callback_of
 from saddlepoint.runs.callbacks.last_checkpoint import hand_over, signals_given_back
@@ -43,23 +41,20 @@ from saddlepoint.runs.overrides import resolved, typed_overrides
 from saddlepoint.runs.progress import output
 from saddlepoint.runs.resume import resume, take_up
 from saddlepoint.runs.same_command import AUTO, play_or_go_on
-from saddlepoint.runs.settings import check_settings, check_terms
+from saddlepoint.runs.settings import check_settings, check_terms, known_before
 from saddlepoint.runs.stages import FOLDER, after_stages
-from saddlepoint.runs.sweeps import running
 from saddlepoint.runs.sweeps.point import play_point
 from saddlepoint.runs.threads import ALLOTTED, share_of_the_cores
 from saddlepoint.runs.trained_run import TrainedRun
 from saddlepoint.runs.trainer import build_callbacks, build_loggers, build_trainer
 
 
-@hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="train")
-def _composed(config: DictConfig) -> float | None:
-    """Train one run, or one point of a sweep, from composed settings."""
+def run(config: DictConfig) -> float | None:
+    """Train one run, or one point of a sweep, from settings that Hydra composed for a command."""
     play = partial(train, config, typed_overrides(), sys.exit)
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return play_point(config, play)
-    with command_line.mistakes():
-        return play_or_go_on(config, play) if config.ckpt == AUTO else play()
+    return play_or_go_on(config, play) if config.ckpt == AUTO else play()
 
 
 def train(
@@ -81,11 +76,10 @@ def train(
     _quiet_lightning()
     console = output()
     # Whatever can be wrong with settings and data is found before the run's folder is made.
-    check_settings(config if point else _known_before(config), "train")
-    if point is None:
-        config, overrides, left = resume(config, overrides)
-    else:
-        config, overrides, left = take_up(point, config, overrides)
+    check_settings(config if point else known_before(config), "train")
+    typed = resolved(overrides, config)
+    resumption = take_up(point, config, overrides) if point else resume(config, overrides)
+    config, overrides, left, _ = resumption
     if left is not None:
         check_settings(config, "train")
     overrides = resolved(overrides, config)
@@ -108,6 +102,9 @@ def train(
         data=data.spec.plain(),
         stages=reports,
         folder=point or (new_folder(config, title) if left is None else left.folder),
+        typed=typed,
+        iteration=0 if left is None else left.iteration,
+        changes=resumption.history,
         seconds_before=0.0 if left is None else left.seconds,
         new_output_dir=new_output_dir,
         is_locked=point is not None,
@@ -181,13 +178,6 @@ def _cores(trainer: pl.Trainer, before: int | None) -> contextlib.AbstractContex
     return share_of_the_cores(before, max(1, trainer.world_size // trainer.num_nodes))
 
 
-def _known_before(config: DictConfig) -> DictConfig:
-    """What means something before a run is found that the other settings come on top of."""
-    if config.ckpt is None:
-        return config
-    return OmegaConf.masked_copy(config, ["ckpt", "trust", "output_dir", "allow_changes"])
-
-
 def _take_up(left: TrainedRun, game: Game, data: DataModule, allow_changes: bool) -> None:
     """Put the game where the run left it, on the data it left."""
     if not left.was_trained_on(data) and not allow_changes:
@@ -211,8 +201,3 @@ def _quiet_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", module="lightning_fabric")
-
-
-def main() -> None:
-    """Run the command with the words of the command line."""
-    command_line.run(partial(running.to_its_end, _composed))

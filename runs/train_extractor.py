@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
-import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -16,16 +15,8 @@ from saddlepoint.errors import UserError
 from saddlepoint.extractors.classifier_stage import trained
 from saddlepoint.extractors.classifier_training import Lesson, TrainingOptions
 from saddlepoint.extractors.trained_classifier import SUFFIX, write_classifier
-from saddlepoint.runs import command_line
 from saddlepoint.runs.progress import output, progress
 from saddlepoint.runs.settings import check_settings
-
-
-@hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="train_extractor")
-def _composed(config: DictConfig) -> None:
-    """Train one classifier and say where it lies."""
-    with command_line.mistakes():
-        train_extractor(config)
 
 
 def train_extractor(config: DictConfig) -> Path:
@@ -57,8 +48,3 @@ def train_extractor(config: DictConfig) -> Path:
     write_classifier(path, network, content)
     report(str(path))
     return path
-
-
-def main() -> None:
-    """Run the command with the words of the command line."""
-    command_line.run(_composed)

@@ -156,8 +156,8 @@ class TrainedRun:
         """
         config, data = self.content["config"], self.content["data"]
         about = {"title": title_of(self.config, data["name"], game), "config": config, "data": data}
-        stages = self.content.get("stages")
-        return {**about, **({"stages": stages} if stages else {})}
+        more = {key: self.content.get(key) for key in ("stages", "changes")}
+        return {**about, **{key: value for key, value in more.items() if value}}
 
     def game(self, device: torch.device | str = "cpu") -> Game:
         """Build the game, with the weights of the checkpoint."""

@@ -9,8 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
 from saddlepoint.errors import UserError
+from saddlepoint.runs.csv_file import CSVFile
 from saddlepoint.runs.current_run import CurrentRun
-from saddlepoint.runs.loggers import CSVFile
+from saddlepoint.runs.loggers import Wandb, group_of
 from saddlepoint.runs.processes import environment_plugins, refuse_misfits
 
 #: What a run sets itself; and the setting that does what a user may have wanted of it.
@@ -62,6 +63,8 @@ def build_loggers(run: CurrentRun, iteration: int) -> list[Logger]:
     ]
     added = _typed(run.config.trainer, "logger")
     for logger in [*own, *added]:
+        if isinstance(logger, Wandb):
+            logger.belongs_to(group_of(run.settings, run.title))
         if not isinstance(logger, Logger):
             raise UserError(
                 f"{logger!r} is no logger: leave it out, or let its _target_ be one; metrics.csv"

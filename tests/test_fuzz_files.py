@@ -20,7 +20,7 @@ from saddlepoint.evaluation import statistics_cache
 from saddlepoint.records.reading import read_records
 from saddlepoint.records.record import append_record
 from saddlepoint.runs import command_line
-from saddlepoint.runs.loggers import CSVFile
+from saddlepoint.runs.csv_file import CSVFile
 from saddlepoint.runs.pictures import save
 
 FAULTS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EDQUOT, errno.EIO)

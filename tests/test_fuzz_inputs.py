@@ -19,7 +19,7 @@ from saddlepoint.datamodules.annotation_file import read_annotation
 from saddlepoint.datamodules.folder import Folder
 from saddlepoint.errors import UserError
 from saddlepoint.records.reading import read_records
-from saddlepoint.runs.loggers import CSVFile
+from saddlepoint.runs.csv_file import CSVFile
 
 VALUES = [None, True, -1, 0, 1, 7, 10**12, 10**400, 1e308, "", "x", "\ud800", [], {}, [[]], ["a"]]
 DEEP = b"[" * 200_000

@@ -10,7 +10,10 @@ import pytest
 from pytorch_lightning import Callback
 from train_cli import QUICK, ROOT, finish, start, train_here
 
-from saddlepoint.runs.loggers import CSVFile
+from saddlepoint.errors import UserError
+from saddlepoint.runs import loggers
+from saddlepoint.runs.csv_file import CSVFile
+from saddlepoint.runs.loggers import group_of
 
 
 def rows(path):
@@ -37,18 +40,78 @@ def test_a_resumed_file_drops_what_is_repeated(tmp_path):
     assert [row["loss"] for row in rows(tmp_path / "metrics.csv")] == ["10", "20", "0"]
 
 
-def test_wandb_without_key_or_network_stays_offline(tmp_path, monkeypatch):
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+def test_wandb_without_a_login_stays_offline(tmp_path, monkeypatch):
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     train_here([*QUICK, "logger=wandb", "iterations=2", f"output_dir={tmp_path}", "run_name=run"])
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
 
 
+def test_wandb_is_told_settings_numbers_over_kimg_pictures_and_the_group(tmp_path, monkeypatch):
+    told = []
+
+    class Run:
+        """What wandb gives, but for its process."""
+
+        def __init__(self, **options):
+            self.options, self.rows, self.axes = options, [], {}
+            self.config = self
+            told.append(self)
+
+        def update(self, settings, **_):
+            self.settings = settings
+
+        def define_metric(self, name, step_metric=None, **_):
+            self.axes[name] = step_metric
+
+        def log(self, row):
+            self.rows.append(row)
+
+        def finish(self):
+            self.is_over = True
+
+    monkeypatch.setattr("wandb.init", Run)
+    monkeypatch.setattr("wandb.run", None)
+    scored = ["monitor=quick", "monitor.num_real=64", "monitor.num_fake=64", "score_every=2"]
+    words = [*QUICK, *scored, "logger=wandb", "iterations=2", "gan.log_every=1", "sample_every=2"]
+    for name, more in (("a", ["seed=0"]), ("b", ["seed=1"]), ("c", ["gan.n_dis=2"])):
+        train_here([*words, *more, f"output_dir={tmp_path}", f"run_name={name}"])
+    first, second, other = told
+    assert first.settings["gan"]["n_dis"] == 1 and first.settings["method"] == "sngan"
+    assert first.axes["*"] == "kimg"
+    assert all(row["kimg"] == 0.008 * row["trainer/global_step"] for row in first.rows)
+    assert {"FD-avatars", "samples"} & set().union(*first.rows)
+    assert [row["samples"][0].format for row in first.rows if "samples" in row]
+    assert first.options["group"] == second.options["group"] != other.options["group"]
+    assert first.options["name"] == first.options["id"] == "a"
+    assert all(run.is_over for run in told)
+
+
+def test_a_missing_wandb_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'saddlepoint\[wandb\]'"):
+        loggers.wandb("here", "run")
+
+
+def test_a_group_holds_all_seeds_and_nothing_else():
+    settings = {"seed": 0, "gan": {"seed": 0, "n_dis": 1}, "output_dir": "a"}
+    again = {"seed": 7, "gan": {"seed": 7, "n_dis": 1}, "output_dir": "b"}
+    other = {"seed": 0, "gan": {"seed": 0, "n_dis": 2}, "output_dir": "a"}
+    assert group_of(settings, "faces") == group_of(again, "faces")
+    assert len({group_of(settings, "faces"), group_of(other, "faces"), group_of(again, "x")}) == 3
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("tensorboard"), reason="needs tensorboard")
-def test_tensorboard_writes_its_events(tmp_path):
-    train_here([*QUICK, "logger=tensorboard", f"output_dir={tmp_path}", "run_name=run"])
-    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+@pytest.mark.parametrize(("axis", "step"), [("iterations", 1), ("images", 8)])
+def test_tensorboard_has_the_axis_that_is_asked_for(axis, step, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    words = ["logger=tensorboard", f"logger.tensorboard.axis={axis}", "gan.log_every=1"]
+    train_here([*QUICK, *words, "iterations=2", f"output_dir={tmp_path}", "run_name=run"])
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("kimg")] == [step, 2 * step]
+    assert events.Images("samples")[-1].step == 2 * step
 
 
 class EndWandb(Callback):

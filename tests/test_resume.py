@@ -1,3 +1,4 @@
+import shlex
 import signal
 import time
 
@@ -7,6 +8,10 @@ from train_cli import QUICK, equal, finish, start, train_here
 
 from saddlepoint import atomic
 from saddlepoint.errors import UserError
+from saddlepoint.leaderboard import read, tables
+from saddlepoint.leaderboard.html_page import to_html
+from saddlepoint.records.changes import MIDWAY, said_of_changes
+from saddlepoint.records.reading import read_records
 from saddlepoint.runs import checkpoint_file
 from saddlepoint.runs.checkpoint_file import LAST
 from saddlepoint.runs.trained_run import TrainedRun
@@ -111,6 +116,35 @@ def test_a_changed_setting_is_named_and_refused(tmp_path):
         train_here([f"ckpt={tmp_path}/run", "gan.n_dis=3"])
     with pytest.raises(UserError, match="has finished its 6 iterations"):
         train_here([f"ckpt={tmp_path}/run", "sample_every=7"])
+
+
+def test_a_changed_setting_marks_the_run_in_its_records_and_on_the_leaderboard(tmp_path):
+    scored = ["monitor=quick", "monitor.num_real=64", "monitor.num_fake=64", "score_every=2"]
+    common = [*QUICK, *scored, f"output_dir={tmp_path}", "gan.lr_schedule=constant"]
+    train_here([*common, "run_name=plain", "iterations=2"])
+    train_here([*common, "run_name=run", "iterations=2"])
+    change = [f"ckpt={tmp_path}/run", "iterations=4", "gan.n_dis=2", "allow_changes=true"]
+    train_here(change)
+    train_here([f"ckpt={tmp_path}/run", "iterations=6", "allow_changes=true"])
+
+    commands = (tmp_path / "run" / "command.txt").read_text().splitlines()
+    first, second, third = (line.partition("  # ") for line in commands)
+    assert shlex.split(first[0])[2:] == [*common, "run_name=run", "iterations=2"]
+    assert (shlex.split(second[0])[2:], first[2]) == (change, "")
+    changed = "changed midway: gan.n_dis 1 -> 2, iterations 2 -> 4 at iteration 2"
+    assert second[2] == f"resumed at iteration 2, {changed}"
+    assert third[2] == "resumed at iteration 4, changed midway: iterations 4 -> 6 at iteration 4"
+
+    mark = "gan.n_dis 1 -> 2, iterations 2 -> 4 at iteration 2; iterations 4 -> 6 at iteration 4"
+    newest = read_records(tmp_path / "run" / "records.jsonl")[-1]["run"]
+    assert said_of_changes(newest["changes"]) == mark
+    assert TrainedRun.find(tmp_path / "run", tmp_path).content["changes"] == newest["changes"]
+    found = tables(read([tmp_path]).runs, [])
+    marked = [row.settings[MIDWAY] for row in found[0].rows if MIDWAY in row.settings]
+    assert len(found[0].rows) == 2 and marked == [mark]
+    page = to_html(found, [], [])
+    assert "no command alone reproduces it" in page
+    assert page.count('class="copy"') == 1
 
 
 def test_metrics_go_on_in_one_file(tmp_path):

@@ -47,7 +47,8 @@ class SpectralNorm(nn.Module):
         rows, columns = matrix.shape
         self.register_buffer("u", F.normalize(matrix.new_empty(rows).normal_(), dim=0))
         self.register_buffer("v", F.normalize(matrix.new_empty(columns).normal_(), dim=0))
-        for _ in range(INITIAL_ITERATIONS):
+        # On the device "meta" networks are only counted, and every operation is slow.
+        for _ in range(0 if weight.is_meta else INITIAL_ITERATIONS):
             self._iterate_power(matrix)
 
     def forward(self, weight: Tensor) -> Tensor:

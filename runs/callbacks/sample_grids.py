@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-from PIL import Image
-from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
 from saddlepoint.evaluation.callback import ScoreCallback
 from saddlepoint.gans import Game
 from saddlepoint.runs.callbacks import callback_of
 from saddlepoint.runs.current_run import CurrentRun
+from saddlepoint.runs.loggers import send_picture
 from saddlepoint.runs.pictures import picture_of, save
 from saddlepoint.runs.point_pictures import PointPictures, caption_of
 from saddlepoint.schema import Count, Images, checked
@@ -65,8 +63,7 @@ class SampleGrids(pl.Callback):
             caption = caption_of(self.title, game.iteration, _scores_now(trainer, game))
             picture = self.over_density.draw(samples["samples"], caption)
         save(picture, self.folder / name)
-        for logger in trainer.loggers:
-            _send(logger, picture, game.iteration)
+        send_picture(trainer.loggers, "samples", picture, game.iteration, game.kimg)
 
 
 def _scores_now(trainer: pl.Trainer, game: Game) -> dict[str, float]:
@@ -75,11 +72,3 @@ def _scores_now(trainer: pl.Trainer, game: Game) -> dict[str, float]:
     history = [] if callback is None else callback.history
     now = history and history[-1]["iteration"] == game.iteration
     return history[-1]["scores"] if now else {}
-
-
-def _send(logger: Any, picture: Image.Image, iteration: int) -> None:
-    if isinstance(logger, WandbLogger):
-        logger.log_image("samples", [picture], step=iteration)
-    elif isinstance(logger, TensorBoardLogger):
-        pixels = np.asarray(picture)
-        logger.experiment.add_image("samples", pixels, iteration, dataformats="HWC")

@@ -21,6 +21,10 @@ KILLED = Ending(
 )
 
 
+class OtherPointError(UserError):
+    """A point's folder is that of another point; it was left as it is."""
+
+
 @dataclass(frozen=True)
 class Point:
     """A point as its folder has it.

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from pytorch_lightning.utilities import rank_zero_only
@@ -24,10 +23,10 @@ from saddlepoint.gans.loss_log import DivergedError
 from saddlepoint.records import ending
 from saddlepoint.records.ending import Ending
 from saddlepoint.runs import lock
-from saddlepoint.runs.command_line import causes, user_sentence
+from saddlepoint.runs.command_line import causes, out_of_memory, user_sentence
 from saddlepoint.runs.resume import changes_of, listed
 from saddlepoint.runs.sweeps import ranks, signals
-from saddlepoint.runs.sweeps.folder import Sweep
+from saddlepoint.runs.sweeps.folder import OtherPointError, Sweep
 from saddlepoint.runs.sweeps.names import point_name
 
 log = logging.getLogger(__name__)
@@ -37,10 +36,6 @@ LOOK_EVERY = 0.5  # seconds, at a folder that another process writes to
 
 class FailedPointError(UserError):
     """A point has failed: says which and why. It holds nothing else, so that memory is free."""
-
-
-class OtherPointError(UserError):
-    """A point's folder is that of another point; it was left as it is."""
 
 
 def play_point(config: DictConfig, train: Callable[[Path], float | None]) -> float | None:
@@ -150,7 +145,7 @@ def _cause(error: Exception, config: DictConfig) -> str:
         return f"error: {type(error).__name__}: {' '.join(str(error).split())}"
     kinds = {
         "diverged": DivergedError,
-        "out of memory": (MemoryError, torch.OutOfMemoryError),
+        "out of memory": out_of_memory(),
         "refused": Exception,
     }
     links = causes(error)

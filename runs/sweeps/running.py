@@ -4,24 +4,24 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Callable, Collection
-from typing import Any
-
-from rich import box
-from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from saddlepoint.atomic import write_text
 from saddlepoint.errors import UserError
-from saddlepoint.leaderboard import published_figures, read, tables
-from saddlepoint.leaderboard.html_page import to_html
-from saddlepoint.leaderboard.terminal import show
 from saddlepoint.records import ending
 from saddlepoint.runs import lock
-from saddlepoint.runs.progress import output
 from saddlepoint.runs.sweeps import signals
-from saddlepoint.runs.sweeps.folder import KILLED, LIST, WAITING, Point, Sweep
-from saddlepoint.runs.sweeps.point import OtherPointError
+from saddlepoint.runs.sweeps.folder import (
+    KILLED,
+    LIST,
+    WAITING,
+    OtherPointError,
+    Point,
+    Sweep,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 BOARD = "leaderboard.html"
 
@@ -91,6 +91,13 @@ def _is_unused(sweep: Sweep) -> bool:
 
 def _close(sweep: Sweep) -> list[Point]:
     """Write down what is left to say, show the sweep's leaderboard; returns the failed points."""
+    # Here, since every command begins by this module, also one that only asks for help.
+    from rich import box
+    from rich.panel import Panel
+    from rich.table import Table
+
+    from saddlepoint.runs.progress import output
+
     signals.wait_for_the_dying(sweep)
     _mark_killed(sweep)
     sweep.write_list()
@@ -112,8 +119,12 @@ def _close(sweep: Sweep) -> list[Point]:
     return failed
 
 
-def _leaderboard(sweep: Sweep, console: Console) -> bool:
+def _leaderboard(sweep: Sweep, console: "Console") -> bool:
     """Show and write the leaderboard of the sweep; whether there is anything to compare."""
+    from saddlepoint.leaderboard import published_figures, read, tables
+    from saddlepoint.leaderboard.html_page import to_html
+    from saddlepoint.leaderboard.terminal import show
+
     try:
         reading = read([sweep.folder])
     except UserError:  # nothing is scored

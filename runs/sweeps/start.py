@@ -15,11 +15,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from pytorch_lightning.utilities import rank_zero_only
 
 from saddlepoint.atomic import write_text
 from saddlepoint.errors import UserError
 from saddlepoint.runs.command_line import mistakes
+from saddlepoint.runs.rank import launched_rank
 from saddlepoint.runs.sweeps import running
 from saddlepoint.runs.sweeps.folder import Sweep
 from saddlepoint.runs.sweeps.names import common_words, identity, name_of, parsed, point_name
@@ -75,7 +75,7 @@ def _begin(config: DictConfig) -> None:
             f"hydra.sweep.dir={_quoted(str(folder))}",
             f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(_quoted, common))}]",
         ]
-    if rank_zero_only.rank == 0:
+    if launched_rank() == 0:
         _make(Sweep(folder), config, words, common)
 
 
