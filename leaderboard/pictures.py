@@ -3,6 +3,7 @@
 import base64
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -18,7 +19,15 @@ def newest_picture(folder: Path) -> Path | None:
     return (final or by_iteration[-1:] or [None])[0]
 
 
-def data_uri(path: Path) -> str | None:
+class Embedded(NamedTuple):
+    """A picture inside a page: its data URI, and its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+def embedded(path: Path) -> Embedded | None:
     """A picture as WebP in a data URI; None if it cannot be read, as when just being written."""
     try:
         with Image.open(path) as image:
@@ -30,4 +39,5 @@ def data_uri(path: Path) -> str | None:
     image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, format="WEBP", quality=90)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    uri = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Embedded(uri, *image.size)
