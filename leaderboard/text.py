@@ -127,7 +127,7 @@ def weights(table: Table) -> str:
 
 def reference(name: str) -> str:
     """What stands in a table beside generators, and is none."""
-    return {"real": "real images"}.get(name, name)
+    return printable(name)
 
 
 def evaluation_spread(row: Row, score: str) -> str:
