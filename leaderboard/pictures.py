@@ -15,7 +15,8 @@ def newest_picture(folder: Path) -> Path | None:
     """``samples/final.png`` of a run, else the picture of its last iteration so far."""
     pictures = [p for p in (folder / "samples").glob("*.png") if not p.name.startswith(".")]
     final = [picture for picture in pictures if picture.name == "final.png"]
-    by_iteration = sorted(pictures, key=lambda picture: (len(picture.name), picture.name))
+    numbered = [picture for picture in pictures if picture.stem.isdecimal()]
+    by_iteration = sorted(numbered, key=lambda picture: (len(picture.name), picture.name))
     return (final or by_iteration[-1:] or [None])[0]
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +201,15 @@ def test_real_images_and_parameters_are_references(tmp_path):
     assert "real images" in to_html([table])
     kinds = [row["kind"] for row in csv.DictReader(io.StringIO(to_csv([table])))]
     assert kinds == ["measured", "reference"]
+
+
+def test_the_file_that_the_docs_show_is_read(tmp_path):
+    page = (Path(__file__).parent.parent / "docs" / "leaderboard.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "rivals.yaml").write_text(shown)
+    first, second = own_figures(tmp_path / "rivals.yaml")
+    assert (first.scores["FID"].spread, first.protocol) == (0.4, "mimicry_50k")
+    assert (second.resolution, second.protocol, second.note) == (48, "fid10k", "quoted")
 
 
 OWN = """
