@@ -11,8 +11,15 @@ MARGIN = 6
 
 
 def caption_of(title: str, iteration: int, scores: Mapping[str, float]) -> str:
-    """What is shown: the run, how far it has come, and its scores at that moment."""
-    values = [f"{name} {value:,.4g}" for name, value in scores.items()]
+    """What is shown: the run, how far it has come, and its scores at that moment.
+
+    An extractor is named once, with the first score that it gives.
+    """
+    values, named = [], set()
+    for name, value in scores.items():
+        base, _, extractor = name.partition("/")
+        values.append(f"{base if extractor in named else name} {value:,.4g}")
+        named |= {extractor} - {""}
     lines = [" · ".join(values[start : start + 4]) for start in range(0, len(values), 4)]
     return "\n".join([f"{title}, iteration {iteration:,}", *(lines or [""])])
 

@@ -28,6 +28,14 @@ def test_a_caption_lies_below_the_picture_and_in_its_file(tmp_path):
     assert len(below) >= 2 * LINE and (below < 128).any()
 
 
+def test_a_caption_names_an_extractor_once():
+    scores = {"FD/avatars": 20.25, "density/avatars": 0.5, "KD/vgg16": 0.125, "modes": 3.0}
+    assert caption_of("run", 1, scores).splitlines() == [
+        "run, iteration 1",
+        "FD/avatars 20.25 · density 0.5 · KD/vgg16 0.125 · modes 3",
+    ]
+
+
 def test_a_caption_wider_than_its_picture_is_broken_and_every_word_stays_inside():
     narrow = picture_of(shaded(0.0)[:4], columns=2)
     words = "one two three four five six seven eight nine ten"

@@ -47,7 +47,7 @@ for (const card of all(".board")) {
         button.setAttribute("aria-pressed", String(isBase));
         button.textContent = isBase ? "baseline" : "pin";
         const cell = row.cells[column];
-        cell.classList.remove("apart");
+        cell.classList.remove("clear");
         delete cell.dataset.sort;
         cell.textContent = isBase ? "baseline" : "";
         if (base < 0 || isBase) return;
@@ -55,7 +55,7 @@ for (const card of all(".board")) {
         cell.dataset.sort = difference;
         cell.textContent = signed(difference, means[i]);
         const ends = [difference - (width ?? 0), difference + (width ?? 0)];
-        cell.classList.toggle("apart", width !== null && (ends[0] > 0 || ends[1] < 0));
+        cell.classList.toggle("clear", width !== null && (ends[0] > 0 || ends[1] < 0));
         cell.append(
           note(width === null ? "n=1: no interval" : `[${ends.map((end) => signed(end, means[i])).join(", ")}]`),
         );
