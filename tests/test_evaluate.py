@@ -108,6 +108,16 @@ def test_what_is_scored_is_the_moving_average(run):
     assert by_protocol(run[0])[1][-1]["protocol"]["generator"] == "ema"
 
 
+def test_the_trained_weights_are_scored_too_where_asked(tmp_path):
+    words = [*SCORED, "callbacks.final_scores.also_raw=true", "keep_best=0", "run_name=run"]
+    objective = train_here([*words, f"output_dir={tmp_path}"])
+    raw, averaged = by_protocol(tmp_path / "run")[1]
+    assert [r["protocol"]["generator"] for r in (raw, averaged)] == ["raw", "ema"]
+    assert raw["iteration"] == averaged["iteration"] and raw["scores"] != averaged["scores"]
+    assert objective == averaged["scores"]["FD/avatar-classifier"]  # what searches go by
+    assert set(raw["parameters"]) == {"generator", "discriminator"}
+
+
 @pytest.fixture
 def faces(tmp_path):
     """Two folders of faces, with a class a folder."""

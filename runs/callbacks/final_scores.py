@@ -88,7 +88,8 @@ class FinalScores(pl.Callback):
             for _, (player, seconds) in sorted(games.items()):
                 sampled = GeneratorFakes(player, trainer.datamodule)
                 others = [sampled.with_other_weights] if self.also_raw else []
-                for fakes in (sampled, *filter(None, others)):
+                # What is recorded last is the score that a search or a sweep goes by.
+                for fakes in (*filter(None, others), sampled):
                     self._score(evaluator, fakes, seconds, trainer)
 
     def _best(self, trainer: pl.Trainer) -> dict[str, Any] | None:
