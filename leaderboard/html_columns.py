@@ -22,6 +22,7 @@ class Column:
         show: a row's cell as markup.
         sort: the number that it sorts by; without one, by its text.
         note: small, below the heading.
+        short: what the heading says in place of its name.
     """
 
     name: str
@@ -29,14 +30,16 @@ class Column:
     show: Callable[[Row], str]
     sort: Callable[[Row], float | None] = lambda row: None
     note: str = ""
+    short: str = ""
 
     def heading(self, rows: Sequence[Row]) -> str:
         """Its heading, which says whether all rows have the same in it."""
         small = f"<small>{escape(self.note)}</small>" if self.note else ""
         same = " same" if len(rows) > 1 and len({self.show(row) for row in rows}) == 1 else ""
+        shown = escape(self.short or self.name).replace("/", "/<wbr>")
         return (
-            f'<th scope="col" class="{self.kind}{same}" data-column="{escape(self.name)}">'
-            f'<button type="button">{escape(self.name).replace("/", "/<wbr>")}</button>{small}</th>'
+            f'<th scope="col" class="{self.kind}{same}" data-column="{escape(self.name)}"'
+            f' title="{escape(self.name)}"><button type="button">{shown}</button>{small}</th>'
         )
 
     def cell(self, row: Row) -> str:
@@ -78,7 +81,7 @@ def columns_of(table: Table, place: Place) -> list[Column]:
                 "between seeds",
             )
         )
-    columns += [_other(name) for name in table.other_scores]
+    columns += [_other(name, score) for name in table.other_scores]
     columns += [
         Column("kimg", "n extra", text.kimg, _kimg),
         Column(
@@ -91,9 +94,13 @@ def columns_of(table: Table, place: Place) -> list[Column]:
     return [c for c in columns if c.name != "parameters" or any(map(text.parameters, rows))]
 
 
-def _other(name: str) -> Column:
+def _other(name: str, score: str) -> Column:
     return Column(
-        name, "n extra", lambda row: text.number(row.mean(name)), lambda row: row.mean(name)
+        name,
+        "n extra",
+        lambda row: text.number(row.mean(name)),
+        lambda row: row.mean(name),
+        short=text.column(name, score),
     )
 
 
