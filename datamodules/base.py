@@ -48,6 +48,7 @@ class DataModule(pl.LightningDataModule, ABC):
 
     Attributes:
         protocol: name of the protocol, under conf/protocol, that suits the data where nobody says.
+        stand_in: name of another, where that one needs what this machine does not have.
         extractor: name of the extractor that suits their pictures; None is Inception.
         mode_centres: means (K, 2) of the modes, of points that have known ones.
         mode_std: standard deviation of each mode.
@@ -57,6 +58,7 @@ class DataModule(pl.LightningDataModule, ABC):
     """
 
     protocol: str | None = "fid10k"
+    stand_in: str | None = None
     extractor: str | None = None
     mode_centres: Tensor | None = None
     mode_std: float | None = None

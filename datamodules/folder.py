@@ -42,6 +42,8 @@ class Folder(DataModule):
         settings: of `DataModule`.
     """
 
+    stand_in = "own_images"
+
     @checked
     def __init__(
         self,

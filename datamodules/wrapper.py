@@ -24,7 +24,7 @@ class Wrapper(DataModule):
             cache_dir=of.cache_dir,
         )
         self.of = of
-        self.protocol, self.extractor = of.protocol, of.extractor
+        self.protocol, self.extractor, self.stand_in = of.protocol, of.extractor, of.stand_in
         self.only_held_out = of.only_held_out
 
     @property

@@ -38,18 +38,28 @@ class AutomaticScores:
         return self.choose(data, torch.device(device)).prepare(data, device, **options)
 
     def choose(self, data: Any, device: torch.device) -> Evaluator | NoScores:
-        """The data's own protocol, with all of their images where it wants more; or none."""
+        """The data's own protocol, or what stands in for it; or none."""
         if data.protocol is None:
             return NoScores(f"No score suits {data.spec.name} by itself: choose one by monitor=.")
-        published = settings_of("protocol", data.protocol)
-        changes: dict[str, Any] = {"download": False}
-        if published["cache_dir"] is not None:
-            changes["cache_dir"] = self.cache_dir
-        if (published["num_real"] or 0) > data.spec.num_items:
-            changes["num_real"] = data.spec.num_items
-        chosen = Evaluator.named(data.protocol, **changes)
+        chosen = self._fitting(data.protocol, data)
         # The first rank decides for all: they compute the scores together.
         how = f"monitor={data.protocol}"
         reasons = [why_not_at_hand(e, device, how) for e in chosen.extractors.values()]
         reason = from_first_rank(next(filter(None, reasons), None))
-        return chosen if reason is None else NoScores(reason)
+        if reason is None:
+            return chosen
+        if data.stand_in is None:
+            return NoScores(reason)
+        return self._fitting(
+            data.stand_in, data, note=f"Scored under {data.stand_in}, which is no FID. {reason}"
+        )
+
+    def _fitting(self, name: str, data: Any, **changes: Any) -> Evaluator:
+        """A protocol by name, with all real images where it wants more than there are."""
+        published = settings_of("protocol", name)
+        changes["download"] = False
+        if published["cache_dir"] is not None:
+            changes["cache_dir"] = self.cache_dir
+        if (published["num_real"] or 0) > data.spec.num_items:
+            changes["num_real"] = data.spec.num_items
+        return Evaluator.named(name, **changes)

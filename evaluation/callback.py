@@ -139,7 +139,8 @@ class ScoreCallback(pl.Callback):
         """
         try:
             with untouched(pl_module):
-                scores = self.evaluator.score(GeneratorFakes(pl_module, trainer.datamodule))
+                fakes = GeneratorFakes(pl_module, trainer.datamodule)
+                scores = self.evaluator.score(fakes)
         except ConstantImagesError as error:
             log.warning("Iteration %d has no score. %s", pl_module.iteration, error)
             return {}
@@ -160,6 +161,7 @@ class ScoreCallback(pl.Callback):
             seconds=self.seconds,
             run=self.run,
             made_by=origin(device_name(pl_module.device), trainer.world_size),
+            parameters=fakes.parameters,
         )
         self.history.append(record)
         if trainer.is_global_zero:

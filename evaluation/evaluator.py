@@ -56,7 +56,7 @@ class Evaluator:
         cache_dir: where what is known of real images is kept between runs; None keeps nothing.
         note: what a user should know about the choice of this protocol, in one line.
         baselines: of `evaluation.baselines`, to be scored beside a game that edits, once it is
-            trained; move no score.
+            trained, and "real", see `evaluation.real_reference`; move no score.
     """
 
     @checked
@@ -78,7 +78,7 @@ class Evaluator:
         download: bool = True,
         cache_dir: str | Path | None = None,
         note: str | None = None,
-        baselines: Sequence[Literal["identity", "nearest", "colours", "truth"]] = (),
+        baselines: Sequence[Literal["identity", "nearest", "colours", "truth", "real"]] = (),
     ) -> None:
         if not seeds or not scores:
             raise UserError("A protocol needs at least one score and one seed: name them.")
@@ -132,14 +132,14 @@ class Evaluator:
         """Refuse two scores of one name."""
         names: list[str] = []
         for metric in self.metrics.values():
-            names += map(self._naming(metric), metric.directions)
+            names += map(self.naming(metric), metric.directions)
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise UserError(
                 f"Two scores of the protocol would both be called {twice[0]}: leave one out."
             )
 
-    def _naming(self, metric: Metric) -> Callable[[str], str]:
+    def naming(self, metric: Metric) -> Callable[[str], str]:
         """What puts the extractor's name to that of a value, where features come from one."""
         if isinstance(metric, SetMetric) or metric.looks:
             return self.extractors[metric.extractor].score_name
@@ -178,6 +178,7 @@ class Evaluator:
         if fakes is not None:
             self._check_inputs(fakes)
         for key, extractor in self.extractors.items():
+            extractor.refuse(data)
             extractor.check()
             own = [metric for metric in self.sets if metric.extractor == key]
             wanting = [metric.name for metric in own if metric.needs_logits]
@@ -351,7 +352,7 @@ class Evaluator:
                 values = pairs[metric].compute()
             else:
                 values = metric.compute(self.real[metric.extractor], collectors[metric.extractor])
-            found.add(metric, values, self._naming(metric))
+            found.add(metric, values, self.naming(metric))
         return found
 
     def _checked(self, batches: Iterator[Generated]) -> Iterator[Generated]:

@@ -69,6 +69,7 @@ class GeneratorFakes:
         game: has ``inputs_at(positions, seed, data)``, ``sample(inputs)``, ``sampled()``,
             ``condition``, ``needs_data`` and ``is_averaged``.
         data: data module that the game takes its inputs from, where it is fed with images.
+        raw: take the trained weights, also where their moving average is sampled.
 
     Attributes:
         shots: examples that it is given of what it shall draw; None for games that take none.
@@ -76,15 +77,31 @@ class GeneratorFakes:
 
     count = None
 
-    def __init__(self, game: Any, data: Any = None) -> None:
-        self.game, self.data = game, data
-        self.kind = "ema" if game.is_averaged else "raw"
+    def __init__(self, game: Any, data: Any = None, raw: bool = False) -> None:
+        self.game, self.data, self.raw = game, data, raw
+        self.kind = "ema" if game.is_averaged and not raw else "raw"
         self.shots = getattr(getattr(game, "task", None), "shots", None)
 
     @property
     def source(self) -> Any:
         """Spec of what the game is fed with: held out images, where the data have some."""
         return (self.data.held_out or self.data).spec if self.game.needs_data else None
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """{network: how many parameters it has}, averages left out."""
+        networks = dict(self.game.named_children())
+        counts = {
+            name: sum(parameter.numel() for parameter in network.parameters())
+            for name, network in networks.items()
+            if name != "moving_average"
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    @property
+    def with_other_weights(self) -> Self | None:
+        """The trained weights, where an average of them is scored; None where there is none."""
+        return type(self)(self.game, self.data, raw=True) if self.kind == "ema" else None
 
     @cached_property
     def fields(self) -> frozenset[str]:
@@ -102,10 +119,26 @@ class GeneratorFakes:
             wanted = min(size, positions.stop - start)
             drawn = range(start, start + (size if own else wanted))
             inputs = self.inputs_at(drawn, seed)
-            with batch_statistics(self.game.sampled()) if own else contextlib.nullcontext():
+            with self._weights(), self._statistics(own):
                 images = self.game.sample(inputs)
             part = slice(wanted)
             yield Generated(images[part], self._classes(inputs, images)[part], inputs.part(part))
+
+    def _statistics(self, own: bool) -> contextlib.AbstractContextManager[None]:
+        """Let batch norm use each batch's own, or those that it has learned."""
+        return batch_statistics(self.game.sampled()) if own else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _weights(self) -> Iterator[None]:
+        """Let the game sample from the weights that are wanted."""
+        if not self.raw:
+            yield
+            return
+        average, self.game.moving_average = self.game.moving_average, None
+        try:
+            yield
+        finally:
+            self.game.moving_average = average
 
     def inputs_at(self, positions: range, seed: int = 0) -> Items:
         """What the game is fed at some positions, and what is known of edits."""

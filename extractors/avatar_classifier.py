@@ -1,5 +1,7 @@
 """The network that tells the drawn faces' attributes, as extractor."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,19 @@ class AvatarClassifier(Extractor):
     """A small network that tells the attributes of the embedded drawn faces, 32 x 32 px."""
 
     name = "avatar-classifier"
+
+    def refuse(self, data: Any) -> None:
+        """Refuse all but the drawn faces: it has seen no other images.
+
+        Raises:
+            UserError: the data are not drawn faces.
+        """
+        if getattr(data, "extractor", None) != self.name:
+            raise UserError(
+                f"The avatar classifier has seen drawn faces alone, and its scores of"
+                f" {data.spec.name} would mean nothing: score under own_images, fid10k (Inception),"
+                " or classifier10k (after train_extractor.py) instead."
+            )
 
     def load(self, device: torch.device | str = "cpu") -> None:
         """Load the network that comes with the package, and move it to ``device``."""

@@ -73,6 +73,16 @@ class Extractor(nn.Module, ABC):
             progress: told how far that has come.
         """
 
+    def refuse(self, data: Any) -> None:  # noqa: B027 - few know so little
+        """Refuse data that its features say nothing of, in a moment.
+
+        Args:
+            data: a data module, see `datamodules.base.DataModule`.
+
+        Raises:
+            UserError: they are such; names others.
+        """
+
     def check(self) -> None:
         """Find out whether the weights are there, in less time than loading them takes.
 

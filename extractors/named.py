@@ -7,11 +7,12 @@ import torch
 from saddlepoint.errors import UserError
 from saddlepoint.extractors.avatar_classifier import AvatarClassifier
 from saddlepoint.extractors.extractor import Extractor
+from saddlepoint.extractors.random_features import RandomFeatures
 from saddlepoint.extractors.raw import RawValues
 
 INCEPTION = "inception-v3-compat"
 #: Those that come with the project and need no file.
-OWN = {extractor.name: extractor for extractor in (RawValues, AvatarClassifier)}
+OWN = {extractor.name: extractor for extractor in (RawValues, AvatarClassifier, RandomFeatures)}
 TRAINED = "classifier"  # with its file as weights
 SUITED = "data-classifier"  # trained when it is needed, with the folder of such files as weights
 TRAINED_SUFFIX = ".pt"

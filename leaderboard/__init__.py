@@ -1,8 +1,9 @@
 """From records to a comparison of runs: read, group, rank, and show. Nothing here needs torch."""
 
-from saddlepoint.leaderboard.grouping import Row, Table, tables
-from saddlepoint.leaderboard.published import Figure, published_figures
+from saddlepoint.leaderboard.grouping import Table, tables
+from saddlepoint.leaderboard.published import Figure, own_figures, published_figures
 from saddlepoint.leaderboard.reading import Point, Reading, Run, Score, read
+from saddlepoint.leaderboard.rows import Row
 
 __all__ = [
     "Figure",
@@ -12,6 +13,7 @@ __all__ = [
     "Run",
     "Score",
     "Table",
+    "own_figures",
     "published_figures",
     "read",
     "tables",

@@ -3,12 +3,13 @@
 import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from saddlepoint.leaderboard import text
-from saddlepoint.leaderboard.grouping import Row, Table, series
+from saddlepoint.leaderboard.grouping import Table, series
 from saddlepoint.leaderboard.reading import Point
+from saddlepoint.leaderboard.rows import Row
 
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 50, 20, 12, 46
@@ -33,21 +34,22 @@ class Vertex:
 
 @dataclass(frozen=True)
 class Curve:
-    """A row's scores over training; ``colour`` is its number in the palette."""
+    """A row's scores over training; ``look`` are its classes, ``row`` the row's anchor."""
 
     name: str
-    colour: int
+    look: str
+    row: str
     vertices: list[Vertex]
 
 
-def curve(row: Row, table: Table, name: str, colour: int) -> Curve:
+def curve(row: Row, table: Table, name: str, look: str, anchor: str) -> Curve:
     """Scores of a row, iteration by iteration."""
     found: dict[int, list[Point]] = {}
     for entry in (*row.entries, *row.behind):
         for point in series(entry.run, table):
             found.setdefault(point.iteration, []).append(point)
     vertices = [_vertex(i, points, table.score) for i, points in sorted(found.items())]
-    return Curve(name, colour, _thinned(vertices))
+    return Curve(name, look, anchor, _thinned(vertices))
 
 
 def charts(curves: list[Curve], score: str) -> list[str]:
@@ -55,7 +57,7 @@ def charts(curves: list[Curve], score: str) -> list[str]:
     drawn = []
     for axis in ("kimg", "hours"):
         known = [
-            Curve(c.name, c.colour, [v for v in c.vertices if getattr(v, axis) is not None])
+            replace(c, vertices=[v for v in c.vertices if getattr(v, axis) is not None])
             for c in curves
         ]
         if any(len(c.vertices) > 1 for c in known):
@@ -95,9 +97,9 @@ def _svg(curves: list[Curve], axis: str, score: str) -> str:
         margin = 0.06 * ((high - low) or abs(high) or 1.0)
         bottom, top = low - margin, high + margin
         y_ticks = _ticks(bottom, top)
-    unit, label = 1.0, "wall-clock hours" if axis == "hours" else "thousands of real images (kimg)"
-    if axis == "hours" and largest < 1:
-        unit, label = 1 / 60, "wall-clock minutes"
+    unit, label = 1.0, "thousands of real images (kimg)"
+    if axis == "hours":
+        unit, label = (1 / 60, "wall-clock minutes") if largest < 1 else (1.0, "wall-clock hours")
     x_ticks = _ticks(0.0, largest / unit)
 
     def x(value: float) -> float:
@@ -117,7 +119,7 @@ def _svg(curves: list[Curve], axis: str, score: str) -> str:
     )
     # The best row is drawn last, on top.
     parts += [_line(c, axis, x, y, score) for c in reversed(curves) if c.vertices]
-    about = f"{score} against {axis}" + (", logarithmic scale" if logarithmic else "")
+    about = f"{score} against {label}" + (", logarithmic scale" if logarithmic else "")
     return (
         f'<figure class="chart"><figcaption>{escape(about)}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(about)}">'
@@ -160,7 +162,7 @@ def _line(curve: Curve, axis: str, x: Scale, y: Scale, score: str) -> str:
         for px, v in places
     ]
     return (
-        f'<g class="curve c{curve.colour}" data-curve="{curve.colour}"'
+        f'<g class="curve {curve.look}" data-row="{curve.row}"'
         f' data-name="{escape(curve.name)}">{"".join(parts)}</g>'
     )
 

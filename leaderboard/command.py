@@ -12,7 +12,9 @@ from rich.console import Console
 
 from saddlepoint.atomic import write_text
 from saddlepoint.errors import UserError, one_line_on_ctrl_c
-from saddlepoint.leaderboard import Table, flat, published_figures, read, tables
+from saddlepoint.leaderboard import Table, flat, own_figures, published_figures, read, tables
+from saddlepoint.leaderboard.baseline import pin
+from saddlepoint.leaderboard.budget import BUDGETS
 from saddlepoint.leaderboard.html_page import to_html
 from saddlepoint.leaderboard.terminal import show, show_failures
 
@@ -33,8 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _compare(options: argparse.Namespace) -> None:
     reading = read(options.folders)
-    figures = published_figures()
-    found = tables(reading.runs, figures, best=options.best)
+    figures = [*published_figures(), *(f for path in options.cite for f in own_figures(path))]
+    found = tables(reading.runs, figures, best=options.best, budget=options.budget)
+    if options.baseline:
+        pin(found, options.baseline)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     show(found, figures, console)
     show_failures(reading.failures, console)
@@ -59,6 +63,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--best", action="store_true", help="best score of each run instead of its last one"
+    )
+    parser.add_argument(
+        "--budget",
+        choices=BUDGETS,
+        default=BUDGETS[0],
+        help="what is equal for rows that are ordered: kimg (default), hours on equal hardware,"
+        " iterations; any orders them all",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="ROW",
+        help="show differences to this row: ssgan, 'sngan + dag', a folder",
+    )
+    parser.add_argument(
+        "--cite",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="YAML of figures to cite beside the published ones, see docs/leaderboard.md",
     )
     parser.add_argument("--html", metavar="FILE", type=Path, help="write one self-contained page")
     parser.add_argument("--csv", metavar="FILE", type=Path, help="write all rows, numbers in full")

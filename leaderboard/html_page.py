@@ -60,6 +60,7 @@ def to_html(
         datasets="\n".join(_dataset(place, figures, budget) for place in places),
         runs=settings(places),
         style=(PARTS / "style.css").read_text(encoding="utf-8"),
+        places=escape(text.PLACES),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

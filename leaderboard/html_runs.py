@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint.leaderboard import text
-from saddlepoint.leaderboard.grouping import Row, is_repetition
+from saddlepoint.leaderboard.grouping import Table
 from saddlepoint.leaderboard.html_place import Place
-from saddlepoint.leaderboard.pictures import data_uri, newest_picture
+from saddlepoint.leaderboard.pictures import embedded, newest_picture
 from saddlepoint.leaderboard.reading import Run, printable
+from saddlepoint.leaderboard.rows import Row, is_repetition
 from saddlepoint.records.changes import MIDWAY
 
 NOT_ALONE = "settings were changed midway: no command alone reproduces it, these made it"
@@ -28,8 +29,7 @@ def runs_card(place: Place, budget: list[int]) -> str:
         row = found[0][1]
         runs = {id(run): run for _, same in found for run in same.runs}
         places = ", ".join(
-            f"{table.score} {text.number(same.mean(table.score))} (#{same.rank}"
-            f"{' under ' + printable(table.protocol_name) if table.protocol_name else ''})"
+            f"{table.score} {text.number(same.mean(table.score))}{_where(same, table)}"
             for table, same in found
         )
         commands = [_command(run) for run in runs.values()]
@@ -40,9 +40,9 @@ def runs_card(place: Place, budget: list[int]) -> str:
             else ""
         )
         cards.append(
-            f'<div class="run" id="{place.row_anchor(row)}">{_picture(row, budget)}'
-            f'<h4><span class="swatch c{place.colour(row)}"></span>'
-            f"{escape(text.row_name(row))}</h4>"
+            f'<div class="run" id="{place.row_anchor(row)}" data-row="{place.row_anchor(row)}">'
+            f'{_picture(row, budget)}<h4><span class="swatch {place.look(row)}"></span>'
+            f"{escape(text.short_name(row))}</h4>"
             f"<p>{escape(places)}</p>{commands[0]}{more}</div>"
         )
     return (
@@ -51,20 +51,29 @@ def runs_card(place: Place, budget: list[int]) -> str:
     )
 
 
+def _where(row: Row, table: Table) -> str:
+    """A row's place, and the protocol that it holds under."""
+    place = f"#{text.place(row)}" if row.places else ""
+    under = f"under {printable(table.protocol_name)}" if table.protocol_name else ""
+    weights = f"{text.weights(table)} weights" if table.other_weights else ""
+    about = ", ".join(filter(None, (" ".join(filter(None, (place, under))), weights)))
+    return f" ({about})" if about else ""
+
+
 def _picture(row: Row, budget: list[int]) -> str:
     """Samples of the row's first run that has any, while the page stays of sane size."""
     for run in row.runs:
         path = newest_picture(run.folder)
-        uri = data_uri(path) if path is not None else None
-        if uri is None:
+        picture = embedded(path) if path is not None else None
+        if picture is None:
             continue
-        if len(uri) > budget[0]:
+        if len(picture.uri) > budget[0]:
             return '<div class="none">samples left out: the page is full</div>'
-        budget[0] -= len(uri)
-        alt = f"samples of {text.row_name(row)}, seed {run.seed}, {path.name}"
+        budget[0] -= len(picture.uri)
+        alt = escape(printable(f"samples of {text.short_name(row)}, seed {run.seed}, {path.name}"))
         return (
-            f'<button type="button" class="picture" title="{escape(printable(alt))}">'
-            f'<img src="{uri}" alt="{escape(printable(alt))}" loading="lazy"></button>'
+            f'<button type="button" class="picture" title="{alt}"><img src="{picture.uri}"'
+            f' width="{picture.width}" height="{picture.height}" alt="{alt}"></button>'
         )
     return '<div class="none">no samples</div>'
 
@@ -115,7 +124,7 @@ def settings(places: list[Place]) -> str:
                         {
                             "group": place.name,
                             "row": hashlib.sha256(key.encode()).hexdigest()[:12],
-                            "name": f"{text.row_name(row)}{seed} ({printable(run.folder.name)})",
+                            "name": f"{text.short_name(row)}{seed} ({printable(run.folder.name)})",
                             "settings": _entries(run),
                         },
                     )

@@ -1,15 +1,22 @@
-"""Tables of the page: measured and published rows, remarks, charts."""
+"""Tables of the page: measured, reference and published rows, and what has to be known of them."""
 
+import json
 from html import escape
-from typing import Any
 
-from saddlepoint.leaderboard import text
+from saddlepoint.leaderboard import flat, text
+from saddlepoint.leaderboard.budget import Block
 from saddlepoint.leaderboard.charts import charts, curve
-from saddlepoint.leaderboard.grouping import Row, Table, flat_protocol
+from saddlepoint.leaderboard.grouping import Table, flat_protocol
+from saddlepoint.leaderboard.html_columns import Column, columns_of
 from saddlepoint.leaderboard.html_place import Place
 from saddlepoint.leaderboard.published import Figure
 from saddlepoint.leaderboard.reading import printable
-from saddlepoint.records.record import LARGER
+from saddlepoint.leaderboard.rows import Row
+from saddlepoint.leaderboard.significance import half_widths
+
+#: Most rows of a block that can be compared with any pinned one; more would make the page large.
+MOST_PAIRED = 300
+CROWDED = 12  # curves in a chart: from here on a band is only seen under the pointer
 
 
 def table_card(table: Table, place: Place) -> str:
@@ -30,7 +37,7 @@ def table_card(table: Table, place: Place) -> str:
         apart += f'<p class="apart">{escape(mixed[0].upper() + mixed[1:])}</p>'
     return "\n".join(
         [
-            '<article class="card">',
+            '<article class="card board">',
             f"<h3>{escape(table.score)} {''.join(chips)}</h3>",
             f'<p class="meaning">{escape(text.protocol(table))}</p>{apart}',
             _protocol(table),
@@ -55,150 +62,124 @@ def _protocol(table: Table) -> str:
 
 
 def _table(table: Table, place: Place) -> str:
-    score, others = table.score, table.other_scores
-    training = any(row.training_spread(score) is not None for row in table.rows)
-    evaluation = any(row.evaluation_spread(score) is not None for row in table.rows)
-    terms = any(row.run.terms for row in table.rows)
-    headings = [_heading("#", "n"), _heading("method")]
-    headings += [_heading("terms", "terms")] * terms
-    headings += [_heading("kimg", "n")]
-    headings.append(_heading(score, "n", "larger is better" if table.direction == LARGER else ""))
-    if training:
-        headings.append(_heading("± training", "n", "between seeds"))
-    if evaluation:
-        headings.append(_heading("± evaluation", "n", "between seeds"))
-    headings += [_heading(text.column(name, score), "n") for name in others]
-    headings += [_heading("wall-clock", "n"), _heading("hardware"), _heading("commit")]
-
-    measured = []
-    for row in table.rows:
-        cells = [
-            _cell(str(row.rank), "rank", sort=row.rank),
-            _method_cell(row, place),
-            *([_terms_cell(row)] * terms),
-            _cell(escape(text.kimg(row)), "n", sort=max(row.values(lambda p: p.kimg), default="")),
-            _cell(escape(text.number(row.mean(score))), "n score", sort=row.mean(score)),
-        ]
-        if training:
-            spread = escape(text.training_spread(row, score))
-            cells.append(_cell(spread, "n thin", sort=row.training_spread(score)))
-        if evaluation:
-            spread = escape(text.evaluation_spread(row, score))
-            cells.append(_cell(spread, "n thin", sort=row.evaluation_spread(score)))
-        cells += [_cell(text.number(row.mean(n)), "n", sort=row.mean(n)) for n in others]
-        cells += [
-            _cell(escape(text.duration(row.hours)), "n", sort=row.hours),
-            _cell(escape(text.hardware(row)), "where"),
-            _cell(escape(text.commits(row)), "where mono"),
-        ]
-        first = ' class="first"' if row.rank == 1 else ""
-        measured.append(f"<tr{first}>{''.join(cells)}</tr>")
-    spreads = training + evaluation
-    before = 1 + terms
+    columns = columns_of(table, place)
+    headings = "".join(column.heading(table.rows) for column in columns)
+    bodies = []
+    for block in table.blocks:
+        label = ""
+        if flat.is_labelled(table, block):
+            kind = "label" if block.is_over else "label unfinished"
+            label = (
+                f'<tr class="{kind}"><td colspan="{len(columns)}">{escape(text.budget(block))}</td>'
+                "</tr>"
+            )
+        lines = "".join(_row(row, table, place, columns) for row in block.rows)
+        kind = "measured" if block.is_over else "measured unfinished"
+        bodies.append(f'<tbody class="{kind}"{_paired(block, table)}>{label}{lines}</tbody>')
+    bodies.append(_references(table, columns) + _published(table, columns))
     return (
         '<div class="scroll"><table class="sortable"><thead><tr>'
-        f'{"".join(headings)}</tr></thead><tbody class="measured">{"".join(measured)}</tbody>'
-        f"{_published_rows(table, others, before, spreads)}</table></div>"
+        f"{headings}</tr></thead>{''.join(bodies)}</table></div>"
     )
 
 
-def _published_rows(table: Table, others: list[str], before: int, spreads: int) -> str:
-    """Cited figures: ``before`` empty cells to the score, ``spreads`` columns for its ±."""
+def _row(row: Row, table: Table, place: Place, columns: list[Column]) -> str:
+    cells = [column.cell(row) for column in columns]
+    first = ' class="first"' if row.places == (1, 1) else ""
+    about = f' data-row="{place.row_anchor(row)}" data-words="{escape(place.words(row))}"'
+    pinned = " data-pinned" if row is table.baseline else ""
+    return f"<tr{first}{about}{pinned}>{''.join(cells)}</tr>"
+
+
+def _paired(block: Block, table: Table) -> str:
+    """What the page needs to compare any two rows of a block: half widths of their differences."""
+    samples = [row.sample(table.score) for row in block.rows]
+    if len(samples) < 2 or len(samples) > MOST_PAIRED:
+        return ""
+    widths = [[None] * len(samples) for _ in samples]
+    if sum(sample.count > 1 for sample in samples) > 1:
+        widths = [
+            [None if value != value else float(f"{value:.7g}") for value in line[: i + 1]]
+            for i, line in enumerate(half_widths(samples).tolist())
+        ]
+    means = [sample.mean for sample in samples]
+    return f' data-means="{json.dumps(means)}" data-widths="{json.dumps(widths)}"'
+
+
+def _references(table: Table, columns: list[Column]) -> str:
+    names = [column.name for column in columns]
+    rows = []
+    for name in table.references:
+        cells = flat.reference_cells(name, table, names)
+        shown = [
+            f'<td class="{c.kind}">{escape(cell)}</td>'
+            for cell, c in zip(cells, columns, strict=True)
+        ]
+        rows.append(f"<tr>{''.join(shown)}</tr>")
+    return f'<tbody class="references">{"".join(rows)}</tbody>' if rows else ""
+
+
+def _published(table: Table, columns: list[Column]) -> str:
     if not table.published:
         return ""
-    columns = 6 + before + spreads + len(others)
     rows = [
-        f'<tr class="label"><td colspan="{columns}">Published under a protocol of this name: cited,'
-        " not ranked</td></tr>"
+        f'<tr class="label"><td colspan="{len(columns)}">Cited, under a protocol of this name: no'
+        " place</td></tr>"
     ]
     for figure in table.published:
-        scores = {n: text.cited(s) for n, s in figure.scores.items()}
-        value = scores.get(table.score, "unverified" if figure.unverified else "")
-        value, sign, spread = value.partition(" ± ")
-        if spreads:
-            spread = f'<td class="n thin" colspan="{spreads}">{escape(sign.lstrip() + spread)}</td>'
-        else:
-            value, spread = value + sign + spread, ""
-        source = " · ".join(filter(None, (figure.short, figure.note)))
-        # The source stands where terms are, if there is such a column and room for it.
-        terms = before > 1
-        small = f'<small class="{"narrow" if terms else ""}">{escape(source)}</small>'
-        cells = [
-            _cell("cited", "n thin"),
-            f'<td class="method" title="{escape(figure.citation)}">{escape(figure.method)}{small}'
-            "</td>",
-            *([_cell(f"<small>{escape(source)}</small>", "terms")] * terms),
-            "<td></td>",
-            f'<td class="n score" title="{escape(figure.plus_minus)}">{escape(value)}</td>',
-            spread,
-            *(_cell(_value_and_spread(scores.get(name, "")), "n") for name in others),
-            "<td></td><td></td><td></td>",
-        ]
+        cells = []
+        for name, kind in ((column.name, column.kind) for column in columns):
+            title = ""
+            if name == "#":
+                content = "cited"
+            elif name == "method":
+                source = " · ".join(filter(None, (figure.short, figure.note)))
+                content = f"{escape(figure.method)}<small>{escape(source)}</small>"
+                title = figure.citation
+            else:
+                content = _value_and_spread(text.cited(figure.scores.get(name)))
+                if name == table.score:
+                    title = figure.plus_minus
+                    content = content or ("unverified" if figure.unverified else "")
+            about = f' title="{escape(title)}"' if title else ""
+            cells.append(f'<td class="{kind}"{about}>{content}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return f'<tbody class="published">{"".join(rows)}</tbody>'
 
 
 def _value_and_spread(cited: str) -> str:
     value, sign, spread = cited.partition(" ± ")
-    return escape(value) + (f" <small>± {escape(spread)}</small>" if sign else "")
-
-
-def _terms_cell(row: Row) -> str:
-    terms = "".join(f'<span class="term">{escape(term)}</span>' for term in row.run.terms)
-    return _cell(terms, "terms")
-
-
-def _method_cell(row: Row, place: Place) -> str:
-    settings = f"<small>{escape(text.settings(row))}</small>" if row.settings else ""
-    if row.run.terms:  # where there is no room for a column of terms
-        settings = f'<small class="narrow">{escape(text.terms(row))}</small>{settings}'
-    return (
-        f'<td class="method"><span class="swatch c{place.colour(row)}"></span>'
-        f'<a href="#{place.row_anchor(row)}">{escape(row.run.method)}</a>{settings}</td>'
-    )
-
-
-def _heading(name: str, kind: str = "", note: str = "") -> str:
-    small = f"<small>{escape(note)}</small>" if note else ""
-    return (
-        f'<th scope="col" class="{kind}"><button type="button">{escape(name)}</button>{small}</th>'
-    )
-
-
-def _cell(content: str, kind: str = "", sort: Any = None) -> str:
-    """A cell of escaped content; ``sort`` is the number it sorts by."""
-    key = f' data-sort="{sort!r}"' if isinstance(sort, int | float) else ""
-    return f'<td class="{kind}"{key}>{content}</td>'
+    return escape(value) + (f"<small>± {escape(spread)}</small>" if sign else "")
 
 
 def _remarks(table: Table) -> str:
-    remarks = [
-        f"<li>#{row.rank} {escape(text.row_name(row))}: {escape(remark)}</li>"
-        for row in table.rows
-        for remark in text.remarks(row)
-    ]
+    remarks = "".join(f"<li>{escape(remark)}</li>" for remark in flat.remarks(table))
     citations = {
         figure.citation: f"<li>{escape(figure.short)}: {escape(figure.citation)}"
         + (f" Their ±: {escape(figure.plus_minus)}." if figure.plus_minus else "")
         + "</li>"
         for figure in table.published
     }
-    return (f'<ul class="remarks">{"".join(remarks)}</ul>' if remarks else "") + (
+    return (f'<ul class="remarks">{remarks}</ul>' if remarks else "") + (
         f'<ul class="citations">{"".join(citations.values())}</ul>' if citations else ""
     )
 
 
 def _charts(table: Table, place: Place) -> str:
-    curves = [curve(row, table, text.row_name(row), place.colour(row)) for row in table.rows]
+    curves = [
+        curve(row, table, text.short_name(row), place.look(row), place.row_anchor(row))
+        for row in table.rows
+    ]
     drawn = charts(curves, table.score)
     if not drawn:
         return ""
     legend = "".join(
-        f'<button type="button" aria-pressed="true" data-name="{escape(c.name)}">'
-        f'<span class="swatch c{c.colour}"></span>{escape(c.name)}</button>'
+        f'<button type="button" aria-pressed="true" data-row="{c.row}" title="{escape(c.name)}">'
+        f'<span class="swatch {c.look}"></span>{escape(c.name)}</button>'
         for c in curves
     )
-    return f'<div class="legend">{legend}</div><div class="charts">{"".join(drawn)}</div>'
+    many = " many" if len(curves) > CROWDED else ""
+    return f'<div class="legend">{legend}</div><div class="charts{many}">{"".join(drawn)}</div>'
 
 
 def elsewhere(figures: list[Figure]) -> str:
@@ -212,7 +193,9 @@ def elsewhere(figures: list[Figure]) -> str:
     )
     rows = []
     for figure in figures:
-        scores = [_cell(escape(text.cited(figure.scores.get(name))), "n") for name in names]
+        scores = [
+            f'<td class="n">{escape(text.cited(figure.scores.get(name)))}</td>' for name in names
+        ]
         note = "figures exist, unverified" if figure.unverified else figure.note
         source = " · ".join(filter(None, (figure.short, note)))
         rows.append(

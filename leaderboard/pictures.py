@@ -3,6 +3,7 @@
 import base64
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -14,11 +15,20 @@ def newest_picture(folder: Path) -> Path | None:
     """``samples/final.png`` of a run, else the picture of its last iteration so far."""
     pictures = [p for p in (folder / "samples").glob("*.png") if not p.name.startswith(".")]
     final = [picture for picture in pictures if picture.name == "final.png"]
-    by_iteration = sorted(pictures, key=lambda picture: (len(picture.name), picture.name))
+    numbered = [picture for picture in pictures if picture.stem.isdecimal()]
+    by_iteration = sorted(numbered, key=lambda picture: (len(picture.name), picture.name))
     return (final or by_iteration[-1:] or [None])[0]
 
 
-def data_uri(path: Path) -> str | None:
+class Embedded(NamedTuple):
+    """A picture inside a page: its data URI, and its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+def embedded(path: Path) -> Embedded | None:
     """A picture as WebP in a data URI; None if it cannot be read, as when just being written."""
     try:
         with Image.open(path) as image:
@@ -30,4 +40,5 @@ def data_uri(path: Path) -> str | None:
     image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, format="WEBP", quality=90)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    uri = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Embedded(uri, *image.size)

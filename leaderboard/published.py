@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from saddlepoint.errors import UserError
 from saddlepoint.leaderboard.reading import Score
 
 PATH = Path(__file__).resolve().parent / "published.yaml"
@@ -65,8 +66,34 @@ def published_figures(path: Path = PATH) -> tuple[Figure, ...]:
     )
 
 
+def own_figures(path: Path) -> tuple[Figure, ...]:
+    """Read figures that a user cites, from a file laid out as ``published.yaml`` is.
+
+    Raises:
+        UserError: there is no such file, or it is laid out otherwise.
+    """
+    try:
+        return published_figures(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): give a YAML file.") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" in line {where.line + 1}" if where else ""
+        raise UserError(f"{path} is no YAML{line}: {getattr(error, 'problem', error)}.") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} is laid out wrongly ({error}): each source has short, citation, protocol and"
+            " figures, and each figure dataset, method, and scores as a number or [number, ±]; see"
+            " docs/leaderboard.md."
+        ) from error
+
+
 def _figure(entry: dict[str, Any], source: dict[str, Any]) -> Figure:
     scores = {name: _score(value) for name, value in entry.items() if name not in ABOUT}
+    protocol = entry.get("protocol", source.get("protocol"))
+    for what in (entry["dataset"], entry["method"], source["short"], source["citation"], protocol):
+        if not isinstance(what, str):
+            raise ValueError(f"{what!r} is no text")
     if bool(scores) == bool(entry.get("unverified")):
         raise ValueError(f"{entry['method']} on {entry['dataset']}: scores, or unverified: true")
     return Figure(
@@ -74,7 +101,7 @@ def _figure(entry: dict[str, Any], source: dict[str, Any]) -> Figure:
         resolution=entry.get("resolution"),
         method=entry["method"],
         scores=scores,
-        protocol=entry.get("protocol", source["protocol"]),
+        protocol=protocol,
         short=source["short"],
         citation=source["citation"],
         plus_minus=source.get("plus_minus", ""),
@@ -84,4 +111,7 @@ def _figure(entry: dict[str, Any], source: dict[str, Any]) -> Figure:
 
 def _score(value: float | list[float]) -> Score:
     mean, spread = value if isinstance(value, list) else (value, None)
+    for number in (mean, *([] if spread is None else [spread])):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ValueError(f"{value!r} is no score")
     return Score(mean=mean, spread=spread, seeds=0)  # how many seeds, the source's text says

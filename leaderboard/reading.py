@@ -46,6 +46,7 @@ class Point:
     commit: str | None
     time: str
     versions: dict[str, str] = field(default_factory=dict)  # of what scored it
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)  # on the same inputs
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Run:
         shape: of one item.
         points: {fingerprint of the protocol: points in the order of iterations}.
         versions: of the libraries, from its last record.
+        parameters: {network: how many it has}, from the same.
     """
 
     folder: Path
@@ -73,6 +75,7 @@ class Run:
     shape: tuple[int, ...]
     points: dict[str, list[Point]]
     versions: dict[str, str]
+    parameters: dict[str, int] = field(default_factory=dict)
 
     @property
     def iterations(self) -> int | None:
@@ -156,7 +159,9 @@ def _runs(file: Path, records: list[dict[str, Any]]) -> list[Run]:
     for record in records:
         about = record["run"]
         key = "" if about.get("config") else str(about.get("title"))
+        known = runs[key].parameters if key in runs else {}
         runs[key], point = _run(file, record), _point(record)
+        runs[key].parameters = runs[key].parameters or known
         points.setdefault(key, {})[point.fingerprint, point.iteration] = point
     for key, run in runs.items():
         for point in sorted(points[key].values(), key=lambda point: point.iteration):
@@ -181,6 +186,11 @@ def _run(file: Path, newest: dict[str, Any]) -> Run:
         shape=tuple((about.get("data") or {}).get("shape") or ()),
         points={},
         versions={printable(k): printable(v) for k, v in (newest.get("versions") or {}).items()},
+        parameters={
+            printable(name): count
+            for name, count in (newest.get("parameters") or {}).items()
+            if isinstance(count, int)
+        },
     )
 
 
@@ -200,6 +210,10 @@ def _point(record: dict[str, Any]) -> Point:
         commit=None if commit is None else printable(commit),
         time=printable(record.get("time") or ""),
         versions={printable(k): printable(v) for k, v in (record.get("versions") or {}).items()},
+        baselines={
+            printable(name): {printable(k): v for k, v in scores.items()}
+            for name, scores in (record.get("baselines") or {}).items()
+        },
     )
 
 

@@ -95,6 +95,9 @@ def _checked(record: dict[str, Any]) -> dict[str, Any]:
     list(map(int, (_dict_or_none(run, "data") or {}).get("shape") or ()))
     _finite((_dict_or_none(record, "hardware") or {}).get("devices", 1))
     _dict_or_none(record, "versions")
+    _dict_or_none(record, "parameters")
+    for beside in (_dict_or_none(record, "baselines") or {}).values():
+        list(map(_finite, beside.values()))
     if record["schema"] < 2:
         directions = first_schema.directions(scores)
         ranking = first_schema.ranking(directions)

@@ -16,6 +16,7 @@ A record holds
     seconds     wall-clock of the run, over all its interruptions
     run         what was trained, as the caller says: method, data, settings; under changes those
                 that were changed in its course, each time with the iteration
+    parameters  {network: how many parameters it has}, where that is known
     hardware    {device, devices, cpu, cores} that it was trained on; null if not known
     versions    of Python and the libraries that scored it
     commit      of this repository in training, "-dirty" if it had changes; null if not known
@@ -50,6 +51,7 @@ def make_record(
     seconds: float | None,
     run: dict[str, Any],
     made_by: dict[str, Any],
+    parameters: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     """Put a record together; see the top of this file.
 
@@ -60,6 +62,7 @@ def make_record(
         seconds: wall-clock of the run.
         run: what was trained.
         made_by: `records.origin.origin` of the generator, not of its scores where those come later.
+        parameters: {network: how many it has}, where that is known.
     """
     return {
         "schema": SCHEMA,
@@ -74,6 +77,7 @@ def make_record(
         "kimg": kimg,
         "seconds": None if seconds is None else round(seconds, 3),
         "run": run,
+        **({"parameters": parameters} if parameters else {}),
         "versions": versions(),
         **made_by,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

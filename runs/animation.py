@@ -26,13 +26,23 @@ def pictures_of_training(samples: Path) -> list[Path]:
 
 def frames_of(paths: Sequence[Path]) -> list[Image.Image]:
     """The pictures in one palette, that of all of them, so that what stands still is cheap."""
-    pictures = [Image.open(path).convert("RGB") for path in paths]
+    pictures = _of_one_size([Image.open(path).convert("RGB") for path in paths])
     width, height = SEEN
     strip = Image.new("RGB", (width * len(pictures), height))
     for k, picture in enumerate(pictures):
         strip.paste(picture.resize(SEEN, Image.Resampling.NEAREST), (k * width, 0))
     palette = strip.quantize(COLOURS)
     return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+
+
+def _of_one_size(pictures: Sequence[Image.Image]) -> list[Image.Image]:
+    """With white below those that have a shorter caption."""
+    size = max(p.width for p in pictures), max(p.height for p in pictures)
+    padded = []
+    for picture in pictures:
+        padded.append(Image.new("RGB", size, "white"))
+        padded[-1].paste(picture, (0, 0))
+    return padded
 
 
 def save_animation(frames: Sequence[Image.Image], path: Path) -> Path:

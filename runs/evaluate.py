@@ -19,11 +19,14 @@ from saddlepoint.errors import UserError
 from saddlepoint.evaluation.baselines import Baseline
 from saddlepoint.evaluation.evaluator import Evaluator, NoScores, Scores
 from saddlepoint.evaluation.fakes import Fakes, GeneratorFakes, GivenFakes
+from saddlepoint.evaluation.real_reference import REAL, real_against_real
 from saddlepoint.records.origin import UNKNOWN_ORIGIN
 from saddlepoint.records.record import FILE_NAME, append_record, make_record
 from saddlepoint.runs.progress import output, progress
 from saddlepoint.runs.settings import check_settings
 from saddlepoint.runs.trained_run import TrainedRun
+
+INCEPTION_FEATURES = 2048  # of fewer images a covariance of so many features is singular
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Contestant:
         protocol: settings of the protocol if the command line has none.
         about: of the record: run, iteration, kimg, seconds, made_by.
         records: file that gets the record.
+        notes: what a user should know of the protocol, before anything is scored.
     """
 
     data: DataModule
@@ -43,6 +47,7 @@ class Contestant:
     protocol: DictConfig
     about: dict[str, Any]
     records: Path
+    notes: tuple[str, ...] = ()
 
 
 def generator_of_run(config: DictConfig, device: torch.device) -> Contestant:
@@ -83,10 +88,15 @@ def images_of_others(config: DictConfig) -> Contestant:
     folder = Path(config.output_dir) / "evaluations" / re.sub(r"[^\w.-]", "_", name)
     spec = data.spec
     about = {"name": spec.name, "shape": list(spec.shape), "digest": spec.digest}
+    protocol = compose("evaluate", overrides=["protocol=all_images"]).protocol
+    notes = (
+        () if config.get("protocol") else _fit(protocol, min(spec.num_items, images.spec.num_items))
+    )
     return Contestant(
         data=data,
         fakes=GivenFakes(images, spec.classes),
-        protocol=compose("evaluate", overrides=["protocol=all_images"]).protocol,
+        protocol=protocol,
+        notes=notes,
         about={
             "run": {"title": name, "data": about, "images": images.spec.digest},
             "iteration": None,
@@ -96,6 +106,30 @@ def images_of_others(config: DictConfig) -> Contestant:
         },
         records=folder / FILE_NAME,
     )
+
+
+def _fit(protocol: DictConfig, fewest: int) -> tuple[str, ...]:
+    """Let a protocol of all images take what there is; what is changed stands in its records.
+
+    Args:
+        protocol: all_images, which is changed.
+        fewest: images on the smaller side.
+
+    Returns:
+        Sentences on it.
+    """
+    notes = []
+    if fewest < protocol.scores.kid.subset_size:
+        protocol.scores.kid.subset_size = max(2, fewest // 2)
+        notes.append(
+            f"KID over subsets of {protocol.scores.kid.subset_size} images: there are {fewest:,}."
+        )
+    if fewest < INCEPTION_FEATURES:
+        notes.append(
+            f"FID of {fewest:,} images is mostly their number: compare it with others of as many,"
+            " or read KID, which has no such bias."
+        )
+    return tuple(notes)
 
 
 def evaluate(config: DictConfig) -> Scores:
@@ -110,17 +144,25 @@ def evaluate(config: DictConfig) -> Scores:
     device = _device(config.device)
     found = images_of_others(config) if config.run is None else generator_of_run(config, device)
     settings = config.protocol if config.get("protocol") else found.protocol
+    for note in found.notes:
+        output().print(f"note: {note}", soft_wrap=True)
     evaluator = instantiate(settings, _convert_="all")
     with progress() as tell:
         evaluator.check(found.data, fakes=found.fakes)
         evaluator = evaluator.prepare(found.data, device, fakes=found.fakes, progress=tell)
         if isinstance(evaluator, NoScores):
             raise UserError(f"{evaluator.note or 'This protocol has no score:'} set protocol=.")
-        found_scores = [_scored(evaluator, fakes) for fakes in given(found.fakes, config.shots)]
+        beside = real_against_real(evaluator, found.data) if REAL in evaluator.baselines else {}
+        found_scores = [
+            _scored(evaluator, each, beside)
+            for fakes in given(found.fakes, config.shots)
+            for each in _weights(fakes, config.also_raw)
+        ]
     for scores in found_scores:
         # What took an hour to compute is shown whether or not there is room to record it.
         _show(scores, found.about["run"]["title"])
-        append_record(found.records, make_record(scores, **found.about))
+        parameters = getattr(found.fakes, "parameters", None)
+        append_record(found.records, make_record(scores, **found.about, parameters=parameters))
     output().print(f"recorded in {found.records}", soft_wrap=True)
     return scores
 
@@ -137,13 +179,26 @@ def given(fakes: Fakes, shots: Sequence[int]) -> Iterator[Fakes]:
         yield GeneratorFakes(fakes.game, fakes.data)
 
 
-def _scored(evaluator: Evaluator, fakes: Fakes) -> Scores:
+def _weights(fakes: Fakes, also_raw: bool) -> list[Fakes]:
+    """The same as it is sampled; and by its trained weights, where these are asked for and others.
+
+    Raises:
+        UserError: they are asked for, and images are scored.
+    """
+    if not also_raw:
+        return [fakes]
+    if not isinstance(fakes, GeneratorFakes):
+        raise UserError("Images have no weights: leave also_raw= out.")
+    return [fakes, *filter(None, [fakes.with_other_weights])]
+
+
+def _scored(evaluator: Evaluator, fakes: Fakes, beside: dict[str, dict[str, float]]) -> Scores:
     """Scores, and beside those of a generator its protocol's baselines."""
     scores = evaluator.score(fakes)
-    if not isinstance(fakes, GeneratorFakes):
-        return scores
-    baselines = [Baseline(name, fakes) for name in evaluator.baselines]
-    beside = {each.name: evaluator.score(each).means for each in baselines if each.is_possible}
+    if isinstance(fakes, GeneratorFakes):
+        baselines = [Baseline(name, fakes) for name in evaluator.baselines if name != REAL]
+        possible = [each for each in baselines if each.is_possible]
+        beside = {each.name: evaluator.score(each).means for each in possible} | beside
     return replace(scores, baselines=beside)
 
 

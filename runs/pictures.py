@@ -12,11 +12,12 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from saddlepoint.atomic import whole_file
+from saddlepoint.runs.captions import LINE, SIZE, png_text, wrapped
+from saddlepoint.runs.film_strip import TILES
 
 SMALLEST_TILE = 64  # pixels; smaller images are enlarged by a whole factor
 GAP = 2  # pixels between images
-HEADING = 13  # pixels of a heading's letters
-LINE = HEADING + 5
+HEADING = SIZE
 SPACING = 4  # pixels between images with texts
 SPACE = 24  # and between blocks of them
 
@@ -42,13 +43,13 @@ def picture_of(samples: Tensor | Mapping[str, Tensor], columns: int | None = Non
 
 
 def save(picture: Image.Image, path: Path) -> Path:
-    """Write a PNG whole or not at all, and its folder if need be.
+    """Write a PNG whole or not at all, with what is known of it, and its folder if need be.
 
     Raises:
         UserError: it cannot be written.
     """
     with whole_file(path) as file:
-        picture.save(file, format="PNG")
+        picture.save(file, format="PNG", pnginfo=png_text(picture))
     return path
 
 
@@ -86,7 +87,7 @@ def side_by_side(
         room = max(images.shape[1] * (width + SPACING) - SPACING, round(font.getlength(heading)))
         right += room + SPACE
     right += SPACING - SPACE
-    lines = _wrapped(caption, font, right - 2 * SPACING)
+    lines = wrapped(caption, font, right - 2 * SPACING)
     bottom = LINE + SPACING + len(tiles[0]) * (height + line + SPACING)
     picture = Image.new("RGB", (right, bottom + len(lines) * LINE + SPACING), "white")
     draw = ImageDraw.Draw(picture)
@@ -109,7 +110,9 @@ def _grid(images: Tensor, columns: int | None) -> Image.Image:
     columns = columns or math.ceil(math.sqrt(len(images)))
     tiles = enlarged(to_uint8(images.cpu()))
     grid = make_grid(tiles, nrow=columns, padding=GAP, pad_value=255)
-    return Image.fromarray(grid.permute(1, 2, 0).numpy())
+    picture = Image.fromarray(grid.permute(1, 2, 0).numpy())
+    picture.info[TILES] = f"{tiles.shape[-1]} {tiles.shape[-2]} {columns} {GAP}"
+    return picture
 
 
 def _in_columns(named: Mapping[str, Tensor]) -> Image.Image:
@@ -142,14 +145,3 @@ def _scatter(points: Tensor) -> Image.Image:
     axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal", xlabel="x", ylabel="y")
     figure.tight_layout()
     return drawn(figure)
-
-
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines

@@ -1,6 +1,5 @@
 """Samples of points over the density that they should have, on the line and in the plane."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,9 @@ class PointPictures:
         axes.set_xlim(-REACH, REACH)
         axes.tick_params(labelsize=7)
         axes.set_title(caption, fontsize=8, loc="left")
-        return drawn(figure)
+        picture = drawn(figure)
+        picture.info = {"Title": " · ".join(filter(None, caption.split("\n")))}
+        return picture
 
     def _in_the_plane(self, axes: Axes, points: np.ndarray) -> None:
         log = np.log(self.density.clip(min=1e-30)).reshape(STEPS, STEPS).T
@@ -70,10 +71,3 @@ class PointPictures:
         # A collapsed generator's spike would hide everything else.
         axes.set_ylim(0, 2.2 * self.density.max())
         axes.legend(frameon=False, fontsize=7, loc="upper right")
-
-
-def caption_of(title: str, iteration: int, scores: Mapping[str, float]) -> str:
-    """What is shown: the run, how far it has come, and its scores at that moment."""
-    values = [f"{name} {value:,.4g}" for name, value in scores.items()]
-    lines = [" · ".join(values[start : start + 4]) for start in range(0, len(values), 4)]
-    return "\n".join([f"{title}, iteration {iteration:,}", *(lines or [""])])

@@ -104,6 +104,7 @@ class EvaluateSettings:
         images: folder or zip of images that any program made.
         reference: folder or zip of real images, in place of datamodule=.
         title: what leaderboards call the images; null: the name of the folder.
+        also_raw: score the trained weights as well, where a run samples their average.
         shots: numbers of examples that a few-shot run is scored with; []: its own.
         data_dir: where data sets lie; null: where the run found them, else data.
         output_dir: gets evaluations/{title}/records.jsonl.
@@ -118,6 +119,7 @@ class EvaluateSettings:
     images: str | None = None
     reference: str | None = None
     title: str | None = None
+    also_raw: bool = False
     shots: Sequence[Count] = ()
     data_dir: str | None = None
     output_dir: str = "outputs"

@@ -108,6 +108,16 @@ def test_what_is_scored_is_the_moving_average(run):
     assert by_protocol(run[0])[1][-1]["protocol"]["generator"] == "ema"
 
 
+def test_the_trained_weights_are_scored_too_where_asked(tmp_path):
+    words = [*SCORED, "callbacks.final_scores.also_raw=true", "keep_best=0", "run_name=run"]
+    objective = train_here([*words, f"output_dir={tmp_path}"])
+    raw, averaged = by_protocol(tmp_path / "run")[1]
+    assert [r["protocol"]["generator"] for r in (raw, averaged)] == ["raw", "ema"]
+    assert raw["iteration"] == averaged["iteration"] and raw["scores"] != averaged["scores"]
+    assert objective == averaged["scores"]["FD/avatar-classifier"]  # what searches go by
+    assert set(raw["parameters"]) == {"generator", "discriminator"}
+
+
 @pytest.fixture
 def faces(tmp_path):
     """Two folders of faces, with a class a folder."""
@@ -123,8 +133,8 @@ def faces(tmp_path):
 
 
 def test_two_folders_are_compared_and_enter_the_leaderboard(faces, capsys):
-    words = [f"images={faces}/A", f"reference={faces}/B", "protocol=quick", "title=theirs"]
-    words += ["protocol.num_fake=null", f"output_dir={faces}/outputs"]
+    words = [f"images={faces}/A", f"reference={faces}/B", "protocol=own_images", "title=theirs"]
+    words += ["protocol.num_real=null", "protocol.num_fake=null", f"output_dir={faces}/outputs"]
     assert command(words, "evaluate.py") == 0
     assert "40 generated (images) against 50 real images of B" in " ".join(
         capsys.readouterr().out.split()
@@ -135,12 +145,13 @@ def test_two_folders_are_compared_and_enter_the_leaderboard(faces, capsys):
     (line,) = read_records(faces / "outputs" / "evaluations" / "theirs" / "records.jsonl")
     assert line["run"]["title"] == "theirs" and line["kimg"] is None
     assert set(line["scores"]) == {
-        f"{name}/avatar-classifier" for name in ("FD", "density", "coverage")
+        f"{name}/random-features" for name in ("FD", "density", "coverage")
     }
+    assert list(line["baselines"]) == ["25 real against 25 others"]
     same = [f"images={faces}/A", f"reference={faces}/A", *words[2:]]
     value = evaluate.evaluate(composed(same, "evaluate")).means
-    assert value["FD/avatar-classifier"] == pytest.approx(0, abs=1e-6)
-    assert value["coverage/avatar-classifier"] == 1
+    assert value["FD/random-features"] == pytest.approx(0, abs=1e-6)
+    assert value["coverage/random-features"] == 1
     leaderboard.main([str(faces / "outputs")])
     assert "theirs" in capsys.readouterr().out
 
@@ -159,6 +170,8 @@ def test_images_are_scored_against_a_data_set(faces):
         (["images=A", "reference=B", "datamodule=avatars"], "and not both"),
         (["images=A", "datamodule=avatars", "protocol=quick"], "5,000 generated images and there"),
         (["images=A", "reference=B", "protocol=none"], "no score"),
+        (["images=A", "reference=B", "protocol=quick"], "drawn faces alone.*B would mean nothing"),
+        (["images=A", "datamodule=avatars", "also_raw=true"], "Images have no weights"),
         (
             ["images=grey", "datamodule=avatars", *("protocol=quick", "protocol.num_fake=2")],
             "shape",

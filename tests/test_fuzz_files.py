@@ -168,12 +168,11 @@ def test_scores_are_shown_on_a_full_disk(tmp_path, capfd):
     folder = tmp_path / "out" / "evaluations" / "theirs"
     folder.mkdir(parents=True)
     (folder / "records.jsonl").symlink_to("/dev/full")
-    words = [f"images={tmp_path}/A", f"reference={tmp_path}/B", "title=theirs", "protocol=quick"]
-    assert (
-        command([*words, "protocol.num_fake=20", f"output_dir={tmp_path}/out"], "evaluate.py") == 2
-    )
+    words = [f"images={tmp_path}/A", f"reference={tmp_path}/B", "title=theirs"]
+    words += ["protocol=own_images", "protocol.num_real=null", "protocol.num_fake=20"]
+    assert command([*words, f"output_dir={tmp_path}/out"], "evaluate.py") == 2
     output, errors = capfd.readouterr()
-    assert "FD/avatar-classifier" in output and "recorded" not in output
+    assert "FD/random-features" in output and "recorded" not in output
     assert errors.endswith("cannot be written (the disk is full): free some space.\n")
 
 

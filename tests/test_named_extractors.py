@@ -242,7 +242,7 @@ def test_unknown_layers():
 
 
 def test_every_name_makes_its_extractor():
-    own = {"raw", "avatar-classifier", "classifier", "data-classifier"}
+    own = {"raw", "avatar-classifier", "random-features", "classifier", "data-classifier"}
     assert set(names()) == {*FEATURE_EXTRACTORS_REGISTRY, *own}
     for name in set(names()) - {"classifier", "data-classifier"}:  # named after their data
         assert extractor_named(name).name == name

@@ -69,6 +69,7 @@ def made_up(monkeypatch):
         if kind is not Pixels:
             monkeypatch.setattr(kind, "load", load)
             monkeypatch.setattr(kind, "check", lambda self: None)
+            monkeypatch.setattr(kind, "refuse", lambda self, data: None)
             monkeypatch.setattr(kind, "gives_logits", lambda self: True)
     monkeypatch.setattr(RealSide, "fill", lambda *_: None)
 

@@ -23,7 +23,8 @@ from saddlepoint.records.reading import read_records
 from saddlepoint.runs import sample
 from saddlepoint.runs.animation import FRAMES, frames_of, pictures_of_training, save_animation
 from saddlepoint.runs.build import build_game
-from saddlepoint.runs.point_pictures import PointPictures, caption_of
+from saddlepoint.runs.captions import caption_of
+from saddlepoint.runs.point_pictures import PointPictures
 from saddlepoint.runs.settings import check_settings
 
 pytestmark = pytest.mark.numerical
@@ -275,7 +276,8 @@ def test_a_run_leaves_pictures_and_an_animation_that_an_interruption_does_not_sh
         return {path.name: path.read_bytes() for path in (folder / "samples").iterdir()}
 
     whole = content(run("whole", 4))
-    assert set(whole) == {"000000.png", "000002.png", "000004.png", "final.png", "training.gif"}
+    pictures = {"000000.png", "000002.png", "000004.png", "final.png"}
+    assert set(whole) == {*pictures, "training.gif", "strip.png"}
     assert Image.open(tmp_path / "whole" / "samples" / "training.gif").n_frames == 3
     broken = run("broken", 3)
     train_here([f"ckpt={broken}", "iterations=4", "allow_changes=true"])

@@ -3,10 +3,9 @@
 // Names come from records: they reach the page as text, never as markup.
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// Tables: a click on a heading sorts the measured rows; cited ones stay where they are.
+// Tables: a click on a heading sorts the measured rows of each block; all others stay where they are.
 for (const table of all("table.sortable")) {
-  const body = table.querySelector("tbody.measured");
-  const order = [...body.rows];
+  const bodies = all("tbody.measured", table).map((body) => [body, all("tr[data-row]", body)]);
   all("thead th", table).forEach((heading, column) => {
     const button = heading.querySelector("button");
     if (!button) return;
@@ -22,29 +21,114 @@ for (const table of all("table.sortable")) {
       };
       all("thead th", table).forEach((other) => other.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
-      body.append(...[...order].sort(compare));
+      for (const [body, rows] of bodies) body.append(...[...rows].sort(compare));
     });
   });
 }
+
+// Baseline: the others of its block show their difference to the pinned row.
+const signed = (value, mean) =>
+  (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(Math.abs(mean) >= 1 ? 2 : 4);
+for (const card of all(".board")) {
+  const bodies = all("tbody.measured", card).map((body) => ({
+    rows: all("tr[data-row]", body),
+    means: JSON.parse(body.dataset.means ?? "null"),
+    widths: JSON.parse(body.dataset.widths ?? "null"),
+  }));
+  const column = all("thead th", card).findIndex((heading) => heading.classList.contains("against"));
+  const pin = (key) => {
+    card.classList.toggle("pinned", key !== null);
+    for (const { rows, means, widths } of bodies) {
+      const base = means ? rows.findIndex((row) => row.dataset.row === key) : -1;
+      rows.forEach((row, i) => {
+        const isBase = row.dataset.row === key;
+        row.toggleAttribute("data-pinned", isBase);
+        const button = row.querySelector(".pin");
+        button.setAttribute("aria-pressed", String(isBase));
+        button.textContent = isBase ? "baseline" : "pin";
+        const cell = row.cells[column];
+        cell.classList.remove("clear");
+        delete cell.dataset.sort;
+        cell.textContent = isBase ? "baseline" : "";
+        if (base < 0 || isBase) return;
+        const [difference, width] = [means[i] - means[base], widths[Math.max(i, base)][Math.min(i, base)]];
+        cell.dataset.sort = difference;
+        cell.textContent = signed(difference, means[i]);
+        const ends = [difference - (width ?? 0), difference + (width ?? 0)];
+        cell.classList.toggle("clear", width !== null && (ends[0] > 0 || ends[1] < 0));
+        cell.append(
+          note(width === null ? "n=1: no interval" : `[${ends.map((end) => signed(end, means[i])).join(", ")}]`),
+        );
+      });
+    }
+  };
+  for (const button of all("button.pin", card)) {
+    button.addEventListener("click", () => {
+      pin(button.getAttribute("aria-pressed") === "true" ? null : button.closest("tr").dataset.row);
+    });
+  }
+  pin(card.querySelector("tr[data-pinned]")?.dataset.row ?? null);
+}
+
+// Columns: what is not needed goes; on a narrow screen all but the score at first.
+const headings = all("table.sortable thead th[data-column]");
+const choices = document.querySelector("#columns .choices");
+const narrow = innerWidth < 640;
+for (const name of new Set(headings.map((heading) => heading.dataset.column))) {
+  const own = headings.filter((heading) => heading.dataset.column === name);
+  if (!own[0].classList.contains("extra")) continue;
+  const box = document.createElement("input");
+  box.type = "checkbox";
+  box.checked = !narrow && !own.every((heading) => heading.classList.contains("same"));
+  const label = document.createElement("label");
+  label.append(box, ` ${name}`);
+  choices.append(label);
+  const show = () => {
+    for (const heading of own) {
+      for (const row of heading.closest("table").rows) {
+        const cell = row.cells[heading.cellIndex];
+        if (cell && row.cells.length > 1) cell.hidden = !box.checked;
+      }
+    }
+  };
+  box.addEventListener("change", show);
+  show();
+}
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("#columns")) document.getElementById("columns").open = false;
+});
+
+// Find: rows, lines and samples whose names hold every word.
+const find = document.getElementById("find");
+const rows = all("tr[data-row]");
+const words = new Map(rows.map((row) => [row.dataset.row, row.dataset.words]));
+function filter() {
+  const wanted = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const fits = (key) => wanted.every((word) => words.get(key).includes(word));
+  for (const element of all("[data-row]")) element.toggleAttribute("hidden", !fits(element.dataset.row));
+  const shown = [...words.keys()].filter(fits).length;
+  document.getElementById("found").textContent = wanted.length ? `${shown} of ${words.size} rows` : "";
+}
+find.addEventListener("input", filter);
 
 // Charts: the nearest point shows its values; the legend hides and highlights lines.
 const tip = document.getElementById("tip");
 for (const charts of all(".charts")) {
   const legend = charts.previousElementSibling;
-  const highlight = (name) => {
-    charts.classList.toggle("picked", name !== null);
-    for (const curve of all(".curve", charts)) curve.classList.toggle("hot", curve.dataset.name === name);
+  const highlight = (row) => {
+    charts.classList.toggle("picked", row !== null);
+    for (const curve of all(".curve", charts)) curve.classList.toggle("hot", curve.dataset.row === row);
   };
   for (const button of all("button", legend)) {
-    const name = button.dataset.name;
+    const row = button.dataset.row;
     button.addEventListener("click", () => {
       const shown = button.getAttribute("aria-pressed") === "false";
       button.setAttribute("aria-pressed", String(shown));
       for (const curve of all(".curve", charts)) {
-        if (curve.dataset.name === name) curve.classList.toggle("off", !shown);
+        if (curve.dataset.row === row) curve.classList.toggle("off", !shown);
       }
     });
-    button.addEventListener("pointerenter", () => highlight(name));
+    button.addEventListener("pointerenter", () => highlight(row));
     button.addEventListener("pointerleave", () => highlight(null));
   }
   for (const svg of all("svg", charts)) {
@@ -59,7 +143,7 @@ for (const charts of all(".charts")) {
       const scale = svg.getScreenCTM();
       let nearest = null;
       let least = 40 ** 2; // pixels
-      for (const circle of all(".curve:not(.off) circle", svg)) {
+      for (const circle of all(".curve:not(.off):not([hidden]) circle", svg)) {
         const x = circle.cx.baseVal.value * scale.a + scale.e - event.clientX;
         const y = circle.cy.baseVal.value * scale.d + scale.f - event.clientY;
         if (x * x + y * y < least) {
@@ -69,8 +153,8 @@ for (const charts of all(".charts")) {
       }
       if (!nearest) return;
       nearest.classList.add("near");
-      const name = nearest.parentNode.dataset.name;
-      highlight(name);
+      const { name, row } = nearest.parentNode.dataset;
+      highlight(row);
       tip.textContent = `${name}\n${nearest.dataset.hover}`;
       tip.hidden = false;
       const box = tip.getBoundingClientRect();

@@ -22,6 +22,7 @@ from saddlepoint.runs.build import build_game
 from saddlepoint.runs.callbacks import callback_of
 from saddlepoint.runs.callbacks.best_checkpoints import BestCheckpoints
 from saddlepoint.runs.current_run import CurrentRun
+from saddlepoint.schema import checked
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +32,17 @@ class FinalScores(pl.Callback):
 
     Args:
         run: that is scored.
+        also_raw: score the trained weights as well where their moving average is sampled, so that
+            the run can be compared with others that have none.
 
     Attributes:
-        results: {iteration: scores} of this process.
+        results: {iteration: scores} of this process, of the weights that are sampled.
         are_made: whether all scores that the run is to have at its end are recorded.
     """
 
-    def __init__(self, run: CurrentRun) -> None:
-        self.run = run
+    @checked
+    def __init__(self, run: CurrentRun, also_raw: bool = False) -> None:
+        self.run, self.also_raw = run, also_raw
         self.evaluator = instantiate(run.config.protocol, _convert_="all")
         self.results: dict[int, Scores] = {}
         self.are_made = False
@@ -82,7 +86,11 @@ class FinalScores(pl.Callback):
                 best.load_state(content["game"])
                 games.setdefault(best.iteration, (best, content["seconds"]))
             for _, (player, seconds) in sorted(games.items()):
-                self._score(evaluator, player, seconds, trainer)
+                sampled = GeneratorFakes(player, trainer.datamodule)
+                others = [sampled.with_other_weights] if self.also_raw else []
+                # What is recorded last is the score that a search or a sweep goes by.
+                for fakes in (*filter(None, others), sampled):
+                    self._score(evaluator, fakes, seconds, trainer)
 
     def _best(self, trainer: pl.Trainer) -> dict[str, Any] | None:
         # Other machines may not see the first one's disk.
@@ -90,25 +98,30 @@ class FinalScores(pl.Callback):
         path = kept.best() if kept is not None and trainer.is_global_zero else None
         return from_first_rank(None if path is None else checkpoint_file.load(path))
 
-    def _score(self, evaluator: Any, game: Game, seconds: float, trainer: pl.Trainer) -> None:
-        fakes, iteration = GeneratorFakes(game, trainer.datamodule), game.iteration
+    def _score(
+        self, evaluator: Any, fakes: GeneratorFakes, seconds: float, trainer: pl.Trainer
+    ) -> None:
+        game, iteration = fakes.game, fakes.game.iteration
         protocol = evaluator.protocol_for(fakes)
         path = self.run.folder / FILE_NAME
         known = {(r["fingerprint"], r["iteration"]) for r in read_records(path)}
         if from_first_rank((protocol.fingerprint, iteration) in known):
             return
         try:
-            self.results[iteration] = evaluator.score(fakes)
+            scores = evaluator.score(fakes)
         except ConstantImagesError as error:
             log.warning("Iteration %d has no score. %s", iteration, error)
             return
+        if not fakes.raw:
+            self.results[iteration] = scores
         if trainer.is_global_zero:
             record = make_record(
-                self.results[iteration],
+                scores,
                 iteration=iteration,
                 kimg=game.kimg,
                 seconds=seconds,
                 run=self.run.about,
                 made_by=origin(device_name(game.device), trainer.world_size),
+                parameters=fakes.parameters,
             )
             append_record(path, record)

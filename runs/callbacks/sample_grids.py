@@ -7,18 +7,19 @@ import pytorch_lightning as pl
 from saddlepoint.evaluation.callback import ScoreCallback
 from saddlepoint.gans import Game
 from saddlepoint.runs.callbacks import callback_of
+from saddlepoint.runs.captions import caption_of, captioned
 from saddlepoint.runs.current_run import CurrentRun
 from saddlepoint.runs.loggers import send_picture
 from saddlepoint.runs.pictures import picture_of, save
-from saddlepoint.runs.point_pictures import PointPictures, caption_of
+from saddlepoint.runs.point_pictures import PointPictures
 from saddlepoint.schema import Count, Images, checked
 
 
 class SampleGrids(pl.Callback):
     """Writes a picture of fixed samples every so often and at the end, and sends it to the loggers.
 
-    Pictures are ``samples/{iteration:06d}.png`` and, at the end, ``final.png`` beside them. Points
-    of known density are drawn over it, with the scores of that moment.
+    Pictures are ``samples/{iteration:06d}.png`` and, at the end, ``final.png`` beside them, with
+    run, iteration and scores of that moment in each. Points of known density are drawn over it.
 
     Args:
         run: whose samples they are.
@@ -57,10 +58,10 @@ class SampleGrids(pl.Callback):
         if not trainer.is_global_zero:
             return
         samples = game.pictures(range(self.count), data=trainer.datamodule)
+        caption = caption_of(self.title, game.iteration, _scores_now(trainer, game))
         if self.over_density is None:
-            picture = picture_of(samples)
+            picture = captioned(picture_of(samples), caption)
         else:
-            caption = caption_of(self.title, game.iteration, _scores_now(trainer, game))
             picture = self.over_density.draw(samples["samples"], caption)
         save(picture, self.folder / name)
         send_picture(trainer.loggers, "samples", picture, game.iteration, game.kimg)

@@ -3,10 +3,10 @@
 import torch
 
 from saddlepoint.errors import UserError
-from saddlepoint.records.reading import read_records
 from saddlepoint.runs.animation import frames_of, pictures_of_training
-from saddlepoint.runs.panels.panel import Panel, Subject
-from saddlepoint.runs.point_pictures import PointPictures, caption_of
+from saddlepoint.runs.film_strip import film_strip
+from saddlepoint.runs.panels.panel import Panel, Subject, caption_for
+from saddlepoint.runs.point_pictures import PointPictures
 
 SAMPLES = 2000  # where nothing is said
 
@@ -23,15 +23,11 @@ def density(subject: Subject) -> Panel:
             " none."
         )
     points = torch.cat([*subject.samples(subject.config.num_fake or SAMPLES)])
-    iteration, title = subject.run.iteration, subject.run.about(subject.game)["title"]
-    known = read_records(subject.run.records)
-    scores = [record["scores"] for record in known if record["iteration"] == iteration]
-    caption = caption_of(title, iteration, scores[-1] if scores else {})
-    return Panel(PointPictures(subject.data).draw(points, caption))
+    return Panel(PointPictures(subject.data).draw(points, caption_for(subject)))
 
 
 def training(subject: Subject) -> Panel:
-    """The pictures that the run made while it trained, one after the other.
+    """The pictures that the run made while it trained, one after the other; some side by side.
 
     Raises:
         UserError: there are less than two.
@@ -43,4 +39,4 @@ def training(subject: Subject) -> Panel:
             f" {len(paths)}: train with a smaller sample_every."
         )
     frames = frames_of(paths)
-    return Panel(frames[-1], frames=tuple(frames))
+    return Panel(frames[-1], frames=tuple(frames), more={"strip": film_strip(paths)})

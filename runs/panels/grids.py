@@ -6,13 +6,22 @@ from torch import Tensor
 from saddlepoint.errors import UserError
 from saddlepoint.gans.tasks import PRIORS
 from saddlepoint.items import Items
-from saddlepoint.runs.panels.panel import Panel, Subject
+from saddlepoint.runs.captions import captioned, with_row_labels
+from saddlepoint.runs.panels.density import SAMPLES, density
+from saddlepoint.runs.panels.panel import Panel, Subject, caption_for
 from saddlepoint.runs.pictures import picture_of
+from saddlepoint.runs.point_pictures import PointPictures
 
 
 def grid(subject: Subject) -> Panel:
-    """Independent samples; what belongs together (input and output, say) side by side."""
-    return Panel(picture_of(subject.pictures(subject.config.images)))
+    """Independent samples; what belongs together (input and output, say) side by side.
+
+    Points are as many as show where they lie, over the density of the data where that is known.
+    """
+    if not subject.has_images and PointPictures.suit(subject.data):
+        return density(subject)
+    samples = subject.pictures(subject.config.images if subject.has_images else SAMPLES)
+    return Panel(captioned(picture_of(samples), caption_for(subject)))
 
 
 def interpolation(subject: Subject) -> Panel:
@@ -31,7 +40,7 @@ def interpolation(subject: Subject) -> Panel:
     rows = [join(a, b, t) for a, b in ends.latents.unflatten(0, (-1, 2)) for t in steps]
     inputs = ends.map(lambda field: field[::2].repeat_interleave(config.columns, 0))
     samples = subject.game.sample(inputs.but(latents=torch.stack(rows)))
-    return Panel(picture_of(samples, config.columns))
+    return Panel(captioned(picture_of(samples, config.columns), caption_for(subject)))
 
 
 def truncation(subject: Subject) -> Panel:
@@ -49,7 +58,9 @@ def truncation(subject: Subject) -> Panel:
         raise UserError("what=truncation needs normal latents, and this run has uniform ones.")
     rows = [inputs.but(latents=truncate(inputs.latents, bound)) for bound in config.truncations]
     samples = torch.cat([subject.game.sample(row) for row in rows])
-    return Panel(picture_of(samples, config.columns))
+    labels = [f"{bound:g}" for bound in config.truncations]
+    grid = with_row_labels(picture_of(samples, config.columns), labels, "bound")
+    return Panel(captioned(grid, caption_for(subject)))
 
 
 def classes(subject: Subject) -> Panel:
@@ -66,7 +77,16 @@ def classes(subject: Subject) -> Panel:
         inputs.but(condition=torch.full_like(inputs.condition, label))
         for label in range(game.condition.num_classes)
     ]
-    return Panel(picture_of(torch.cat([game.sample(row) for row in rows]), config.columns))
+    grid = picture_of(torch.cat([game.sample(row) for row in rows]), config.columns)
+    labelled = with_row_labels(grid, _names_of_classes(subject), "class")
+    return Panel(captioned(labelled, caption_for(subject)))
+
+
+def _names_of_classes(subject: Subject) -> list[str]:
+    """As the run's data call them; numbers where they do not."""
+    names = subject.run.content["data"].get("classes") or []
+    count = subject.game.condition.num_classes
+    return list(names) if len(names) == count else [str(number) for number in range(count)]
 
 
 def _is_normal(subject: Subject) -> bool:

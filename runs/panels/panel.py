@@ -15,6 +15,8 @@ from saddlepoint.errors import UserError
 from saddlepoint.extractors.extractor import Extractor
 from saddlepoint.extractors.named import INCEPTION, extractor_named, why_not_at_hand
 from saddlepoint.items import Items
+from saddlepoint.records.reading import read_records
+from saddlepoint.runs.captions import caption_of
 from saddlepoint.runs.trained_run import TrainedRun
 
 BATCH = 250  # images at once; moves no result
@@ -121,3 +123,11 @@ class Subject:
         extractor = extractor_named(self.data.extractor or INCEPTION, download=False)
         reason = why_not_at_hand(extractor, self.device, f"extractor={extractor.name}")
         return (extractor, "") if reason is None else (None, reason)
+
+
+def caption_for(subject: Subject) -> str:
+    """Run, iteration, and the scores that the run recorded last at that iteration."""
+    iteration, title = subject.run.iteration, subject.run.about(subject.game)["title"]
+    known = read_records(subject.run.records)
+    scores = [record["scores"] for record in known if record["iteration"] == iteration]
+    return caption_of(title, iteration, scores[-1] if scores else {})
