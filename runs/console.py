@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "saddlepoint.runs.train",
     "evaluate": "saddlepoint.runs.evaluate",
     "sample": "saddlepoint.runs.sample",
+    "export": "saddlepoint.exports.command",
     "leaderboard": "saddlepoint.leaderboard.command",
     "train_extractor": "saddlepoint.runs.train_extractor",
     "download": "saddlepoint.datamodules.download",
