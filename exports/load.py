@@ -39,7 +39,15 @@ def generator_of(run: TrainedRun, game: Game) -> Generator:
     Args:
         run: that was trained.
         game: of it, with its weights.
+
+    Raises:
+        UserError: the game does more than draw with it, such as to train it on examples first.
     """
+    if type(game).sample is not Game.sample:
+        raise UserError(
+            f"The generator of {run.folder} is trained on examples before it draws, and is none by"
+            " itself: use python sample.py what=translate."
+        )
     return Generator(
         game.sampled(),
         game.task,

@@ -14,15 +14,16 @@ import saddlepoint
 from saddlepoint.errors import UserError
 
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
-TINY = ", ".join(f'"{word}"' for word in QUICK if not word.startswith(("iterations", "monitor")))
+TINY = [w for w in QUICK if not w.startswith(("iterations", "monitor", "sample_every"))]
 FEW = ["protocol=quick", "protocol.num_real=64", "protocol.num_fake=64"]
 
 
 def smaller(source):
     """The same on tiny networks and few images, in a few iterations."""
-    source = source.replace('"iterations=50"', f'{TINY}, "iterations=3"')
+    tiny = ", ".join(f'"{word}"' for word in [*TINY, "iterations=3"])
+    source = source.replace('"iterations=50"', tiny).replace("sample_every=50", "sample_every=3")
     source = source.replace("pictures()[50]", "pictures()[3]")
-    return re.sub(r"(num_real|num_fake)=\d+", r"\1=64", source).replace("monitor=none", "seed=0")
+    return re.sub(r"(num_real|num_fake)=\d+", r"\1=64", source)
 
 
 @pytest.fixture
