@@ -95,7 +95,7 @@ def _what_it_is(generator: Generator, method: type, data: Mapping[str, Any]) -> 
     return (
         f"A generator of {drawn} ({shape}) like those of {data['name']}{asked}; the {kind} after"
         f" {about['iteration']:,} iterations ({about['kimg']:,.1f} kimg), {generator.parameters:,}"
-        f" parameters. Trained with [Saddlepoint](https://pypi.org/project/saddlepoint).\n\n"
+        " parameters. Trained with Saddlepoint.\n\n"
         f"Method: {' '.join(doc.split())}"
     )
 
@@ -149,18 +149,21 @@ def fidelity_noise(generator: Generator) -> str:
 def _scores(records: Sequence[Mapping[str, Any]]) -> str:
     if not records:
         return "It has not been scored: `python evaluate.py run=...` before exporting."
-    rows = ["| score | value | better | protocol |", "|---|---|---|---|"]
+    tables = []
     for record in records:
         protocol = record["protocol"]
         said = (
-            f"{protocol.get('name') or record['fingerprint'][:8]}: {protocol['num_fake']:,}"
-            f" generated against {protocol['num_real']:,} real items of {protocol['dataset']},"
-            f" {protocol['extractor']}, fingerprint {record['fingerprint'][:12]}"
+            f"Protocol {protocol.get('name') or 'of its own'}: {protocol['num_fake']:,} generated"
+            f" against {protocol['num_real']:,} real items of {protocol['dataset']},"
+            f" {protocol['extractor']}, fingerprint `{record['fingerprint'][:12]}`."
         )
-        for name, value in record["scores"].items():
-            if name in record["directions"]:
-                rows.append(f"| {name} | {value:.5g} | {record['directions'][name]} | {said} |")
-    return "\n".join(rows)
+        rows = [
+            f"| {name} | {value:.5g} | {record['directions'][name]} |"
+            for name, value in record["scores"].items()
+            if name in record["directions"]
+        ]
+        tables += [said, "\n".join(["| score | value | better |", "|---|---|---|", *rows])]
+    return "\n\n".join(tables)
 
 
 def _training(generator: Generator, config: Mapping[str, Any], data: Mapping[str, Any]) -> str:
@@ -168,7 +171,7 @@ def _training(generator: Generator, config: Mapping[str, Any], data: Mapping[str
     facts = {
         "method": generator.about["method"],
         "terms": terms,
-        "data": f"{data['name']}, {data.get('num_items', 0):,} items, digest {data['digest'][:16]}",
+        "data": f"{data['name']}, {data.get('num_items', 0):,} items, digest {data['digest'][:23]}",
         "batch size": config["batch_size"],
         "seed": config["seed"],
         "Saddlepoint": generator.about.get("saddlepoint"),

@@ -113,11 +113,11 @@ class Watched(nn.Module):
         """Channels of the local map."""
         return self._size("local", "local", "a layer whose output is a feature map")
 
-    def new_head(self, out_features: int) -> nn.Module:
+    def new_head(self, out_features: int) -> nn.Linear:
         """A linear layer on the pooled vector."""
         return self._finished(nn.Linear(self.pooled_features, out_features))
 
-    def new_local_head(self, out_channels: int) -> nn.Module:
+    def new_local_head(self, out_channels: int) -> nn.Conv2d:
         """A pointwise layer on the local map."""
         return self._finished(nn.Conv2d(self.local_channels, out_channels, 1))
 
@@ -151,7 +151,7 @@ class Watched(nn.Module):
             raise _unnamed(argument, what)
         return self._sizes[feature]
 
-    def _finished(self, layer: Any) -> nn.Module:
+    def _finished(self, layer: Any) -> Any:
         return spectral_norm(layer) if self.spectral_norm else layer
 
 
