@@ -6,7 +6,7 @@ From Python: `train` and `load`; each imports what it needs when it is called.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saddlepoint.exports.generator import Generator
+    from saddlepoint.exports.generator import TrainedGenerator
     from saddlepoint.runs.from_python import Run
 
 __all__ = ["compare", "load", "train"]
@@ -31,7 +31,7 @@ def train(*words: str) -> "Run":
     return from_python.train(words)
 
 
-def load(where: Any, **options: Any) -> "Generator":
+def load(where: Any, **options: Any) -> "TrainedGenerator":
     """The generator of a run, of an exported folder, or of the Hugging Face hub.
 
     ``saddlepoint.load("outputs/run").sample(64, seed=0)``. No code of the file is run.

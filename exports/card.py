@@ -11,14 +11,14 @@ from typing import Any
 
 import yaml
 
-from saddlepoint.exports.generator import Generator
+from saddlepoint.exports.generator import TrainedGenerator
 
 PICTURE = "samples.png"
 TASK = "unconditional-image-generation"
 
 
 def card(
-    generator: Generator,
+    generator: TrainedGenerator,
     method: type,
     config: Mapping[str, Any],
     data: Mapping[str, Any],
@@ -86,7 +86,7 @@ def _head(
     return head
 
 
-def _what_it_is(generator: Generator, method: type, data: Mapping[str, Any]) -> str:
+def _what_it_is(generator: TrainedGenerator, method: type, data: Mapping[str, Any]) -> str:
     about, shape = generator.about, " x ".join(map(str, generator.shape))
     doc = (inspect.getdoc(sys.modules[method.__module__]) or method.__name__).split("\n\n")[0]
     drawn = "images" if len(generator.shape) == 3 else "points"
@@ -100,7 +100,7 @@ def _what_it_is(generator: Generator, method: type, data: Mapping[str, Any]) -> 
     )
 
 
-def _use(generator: Generator, files: Sequence[str]) -> str:
+def _use(generator: TrainedGenerator, files: Sequence[str]) -> str:
     classes = generator.classes
     asked = f"\ngenerator.sample(8, classes={classes[0]!r})" if classes else ""
     lines = [
@@ -124,11 +124,11 @@ def _use(generator: Generator, files: Sequence[str]) -> str:
     return "\n".join([*lines, "", *table, "", latents])
 
 
-def _distribution(generator: Generator) -> str:
+def _distribution(generator: TrainedGenerator) -> str:
     return "from N(0, 1)" if generator.prior == "normal" else "from U(-1, 1)"
 
 
-def _of_torchscript(generator: Generator) -> str:
+def _of_torchscript(generator: TrainedGenerator) -> str:
     if len(generator.shape) != 3:
         return "TorchScript: latents to float32 samples"
     words = ["--gpu 0 --fid --input1 generator.pth"]
@@ -141,7 +141,7 @@ def _of_torchscript(generator: Generator) -> str:
     return f"TorchScript: latents to uint8 images{also}, for `fidelity {' '.join(words)}`"
 
 
-def fidelity_noise(generator: Generator) -> str:
+def fidelity_noise(generator: TrainedGenerator) -> str:
     """What torch-fidelity calls the latents of ``generator.pth``."""
     return "normal" if generator.prior == "normal" else "uniform_0_1"
 
@@ -166,7 +166,9 @@ def _scores(records: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(tables)
 
 
-def _training(generator: Generator, config: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def _training(
+    generator: TrainedGenerator, config: Mapping[str, Any], data: Mapping[str, Any]
+) -> str:
     terms = ", ".join(config.get("terms") or {}) or "none"
     facts = {
         "method": generator.about["method"],

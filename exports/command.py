@@ -13,7 +13,7 @@ from saddlepoint.atomic import UnwritableError
 from saddlepoint.errors import UserError
 from saddlepoint.exports import folder as exported
 from saddlepoint.exports.card import PICTURE, card
-from saddlepoint.exports.generator import Generator
+from saddlepoint.exports.generator import TrainedGenerator
 from saddlepoint.exports.load import generator_of
 from saddlepoint.exports.programs import KINDS, program
 from saddlepoint.records.reading import read_records
@@ -70,7 +70,7 @@ def export(config: DictConfig) -> Path:
     return target
 
 
-def _refuse_others(generator: Generator, run: TrainedRun) -> None:
+def _refuse_others(generator: TrainedGenerator, run: TrainedRun) -> None:
     if generator.prior is None:
         raise UserError(
             f"The generator of {run.folder} is fed images, or latents of a distribution of its own,"
@@ -79,13 +79,15 @@ def _refuse_others(generator: Generator, run: TrainedRun) -> None:
         )
 
 
-def _records(run: TrainedRun, generator: Generator) -> list[dict[str, Any]]:
+def _records(run: TrainedRun, generator: TrainedGenerator) -> list[dict[str, Any]]:
     """The last record of this generator under each protocol."""
     mine = [r for r in read_records(run.records) if r["iteration"] == generator.about["iteration"]]
     return list({record["fingerprint"]: record for record in mine}.values())
 
 
-def _write(files: dict[str, bytes], generator: Generator, config: DictConfig, target: Path) -> None:
+def _write(
+    files: dict[str, bytes], generator: TrainedGenerator, config: DictConfig, target: Path
+) -> None:
     """Put everything into a folder beside the place, and then there."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

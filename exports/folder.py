@@ -17,7 +17,7 @@ from torch import Tensor
 
 from saddlepoint.datamodules.spec import DataSpec
 from saddlepoint.errors import UserError
-from saddlepoint.exports.generator import Generator
+from saddlepoint.exports.generator import TrainedGenerator
 from saddlepoint.gans.tasks import FromLatents
 from saddlepoint.runs.build import condition_of, network_of
 from saddlepoint.runs.content_hash import sha256_of
@@ -30,7 +30,7 @@ NETWORK, CONDITION = "generator.", "condition."
 
 
 def files_of(
-    generator: Generator, config: dict[str, Any], data: dict[str, Any]
+    generator: TrainedGenerator, config: dict[str, Any], data: dict[str, Any]
 ) -> dict[str, bytes]:
     """Weights and settings, by the name of the file.
 
@@ -58,7 +58,7 @@ def files_of(
     }
 
 
-def _tensors(generator: Generator) -> dict[str, Tensor]:
+def _tensors(generator: TrainedGenerator) -> dict[str, Tensor]:
     parts = {NETWORK: generator.network, CONDITION: generator.task.condition}
     found = {
         f"{prefix}{name}": tensor.detach().cpu().clone().contiguous()
@@ -74,7 +74,7 @@ def is_export(folder: Path) -> bool:
     return (folder / SETTINGS).is_file() and (folder / WEIGHTS).is_file()
 
 
-def read(folder: Path, trusted: Sequence[str] = ()) -> Generator:
+def read(folder: Path, trusted: Sequence[str] = ()) -> TrainedGenerator:
     """Build the generator of an exported folder.
 
     Args:
@@ -109,7 +109,7 @@ def read(folder: Path, trusted: Sequence[str] = ()) -> Generator:
         raise _damaged(folder) from error
 
 
-def _built(settings: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
+def _built(settings: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedGenerator:
     spec = DataSpec.from_plain(settings["data"])
     condition = condition_of(OmegaConf.create(settings["condition"]), spec)
     network = network_of(OmegaConf.create(settings["network"]), spec, condition)
@@ -118,7 +118,7 @@ def _built(settings: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
             own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             module.load_state_dict(own)
     about = ("title", "method", "iteration", "kimg", "weights", "saddlepoint")
-    return Generator(
+    return TrainedGenerator(
         network,
         FromLatents(network.latent_dim, settings["prior"], condition),
         seed=settings["seed"],

@@ -18,7 +18,7 @@ from saddlepoint.runs.pictures import picture_of, to_uint8
 BATCH = 250  # images at once
 
 
-class Generator:
+class TrainedGenerator:
     """Draws samples: sample i of a seed is the same whenever and wherever it is drawn.
 
     Args:
@@ -65,7 +65,7 @@ class Generator:
         """How many there are."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
-    def to(self, device: torch.device | str) -> "Generator":
+    def to(self, device: torch.device | str) -> "TrainedGenerator":
         """Move it."""
         self.network.to(device)
         if self.task.condition is not None:
@@ -183,4 +183,4 @@ class Generator:
         facts = [f"samples {tuple(self.shape)}", f"{self.parameters:,} parameters"]
         if self.about.get("iteration") is not None:
             facts.append(f"{self.about['iteration']:,} iterations")
-        return f"<Generator {self.about.get('title', '')}: {', '.join(facts)}>"
+        return f"<TrainedGenerator {self.about.get('title', '')}: {', '.join(facts)}>"

@@ -8,7 +8,7 @@ import torch
 
 from saddlepoint.errors import UserError
 from saddlepoint.exports import folder
-from saddlepoint.exports.generator import Generator
+from saddlepoint.exports.generator import TrainedGenerator
 from saddlepoint.gans import Game
 from saddlepoint.records.origin import versions
 from saddlepoint.runs.trained_run import TrainedRun
@@ -22,7 +22,7 @@ def load(
     device: torch.device | str = "cpu",
     trust: Sequence[str] = (),
     output_dir: str | Path = "outputs",
-) -> Generator:
+) -> TrainedGenerator:
     """See `saddlepoint.load`."""
     if str(where).startswith(HUB):
         where = _from_hub(str(where).removeprefix(HUB))
@@ -33,7 +33,7 @@ def load(
         return generator_of(run, run.game()).to(device)
 
 
-def generator_of(run: TrainedRun, game: Game) -> Generator:
+def generator_of(run: TrainedRun, game: Game) -> TrainedGenerator:
     """The generator of a run as it is sampled and scored.
 
     Args:
@@ -48,7 +48,7 @@ def generator_of(run: TrainedRun, game: Game) -> Generator:
             f"The generator of {run.folder} is trained on examples before it draws, and is none by"
             " itself: use python sample.py what=translate."
         )
-    return Generator(
+    return TrainedGenerator(
         game.sampled(),
         game.task,
         seed=game.seed,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint.errors import UserError
-from saddlepoint.exports.generator import Generator
+from saddlepoint.exports.generator import TrainedGenerator
 from saddlepoint.randomness import Draws
 
 #: Relative to the range of the samples; programs multiply in another order, and fuse.
@@ -33,7 +33,7 @@ class Program(nn.Module):
             kinds of noise (those of U(0, 1) for latents from U(-1, 1)).
     """
 
-    def __init__(self, generator: Generator, for_fidelity: bool = False) -> None:
+    def __init__(self, generator: TrainedGenerator, for_fidelity: bool = False) -> None:
         super().__init__()
         self.network = generator.plain_network()
         self.for_fidelity = for_fidelity
@@ -77,7 +77,7 @@ class Kind:
         return next((name for name in self.needs if find_spec(name) is None), None)
 
 
-def program(generator: Generator, name: str) -> bytes:
+def program(generator: TrainedGenerator, name: str) -> bytes:
     """Write a program and compare it with the generator.
 
     Args:
@@ -119,7 +119,7 @@ def program(generator: Generator, name: str) -> bytes:
     return written
 
 
-def _inputs(generator: Generator, n: int) -> list[Tensor]:
+def _inputs(generator: TrainedGenerator, n: int) -> list[Tensor]:
     """Latents, and what is asked for, of no particular samples."""
     draws = Draws(0, "program")
     latents = draws.uniform(n, generator.network.latent_dim)
@@ -127,7 +127,7 @@ def _inputs(generator: Generator, n: int) -> list[Tensor]:
     return [latents, *([] if condition is None else [condition.draw(draws, n).cpu()])]
 
 
-def _asked_as(generator: Generator) -> str:
+def _asked_as(generator: TrainedGenerator) -> str:
     return "classes" if generator.task.condition.kind == "classes" else "condition"
 
 

@@ -21,7 +21,7 @@ from saddlepoint.records.record import FILE_NAME
 from saddlepoint.runs.command_line import CONF, user_sentence
 
 if TYPE_CHECKING:
-    from saddlepoint.exports.generator import Generator
+    from saddlepoint.exports.generator import TrainedGenerator
 
 
 class Run:
@@ -35,7 +35,7 @@ class Run:
         self.folder = Path(folder)
 
     @cached_property
-    def generator(self) -> "Generator":
+    def generator(self) -> "TrainedGenerator":
         """Its generator, as it is sampled and scored."""
         from saddlepoint.exports.load import load
 

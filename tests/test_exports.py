@@ -19,7 +19,7 @@ import saddlepoint
 from saddlepoint.errors import UserError
 from saddlepoint.exports import programs
 from saddlepoint.exports.command import export
-from saddlepoint.exports.generator import Generator
+from saddlepoint.exports.generator import TrainedGenerator
 from saddlepoint.gans import ATIGAN
 from saddlepoint.gans.networks.conditions import Classes
 from saddlepoint.gans.networks.lite import LiteGenerator
@@ -79,7 +79,7 @@ def test_samples_are_the_run_s_bit_for_bit(name, outputs, folders):
         assert torch.equal(generator.sample(7, seed=3, start=5), expected)
         assert torch.equal(generator.sample(2), game.sample(game.inputs_at(range(2))))
         assert generator.about["iteration"] == 2
-        assert str(generator).startswith("<Generator ") and "2 iterations" in str(generator)
+        assert str(generator).startswith("<TrainedGenerator ") and "2 iterations" in str(generator)
 
 
 def test_more_samples_begin_with_the_same(folders):
@@ -218,7 +218,7 @@ def test_torch_fidelity_scores_the_program(name, outputs, folders, monkeypatch, 
 
 def test_uniform_latents_are_torch_fidelity_s_uniform_noise(tmp_path):
     network = LiteGenerator(shape=(1, 16, 16), width=8, latent_dim=4)
-    generator = Generator(network, FromLatents(4, "uniform"), precision="32")
+    generator = TrainedGenerator(network, FromLatents(4, "uniform"), precision="32")
     (tmp_path / "generator.pth").write_bytes(programs.program(generator, "torchscript"))
     noise = torch.rand(6, 4)
     found = torch.jit.load(tmp_path / "generator.pth")(noise)
@@ -230,7 +230,9 @@ def test_uniform_latents_are_torch_fidelity_s_uniform_noise(tmp_path):
 def test_spectral_norms_are_applied_and_the_original_keeps_its_own():
     network = composed(["gan=sagan", "network.generator.width=4"]).network.generator
     spec, classes = spec_of((3, 32, 32), num_classes=3), Classes(3)
-    generator = Generator(network_of(network, spec, classes), FromLatents(128, "normal", classes))
+    generator = TrainedGenerator(
+        network_of(network, spec, classes), FromLatents(128, "normal", classes)
+    )
     before = generator.sample(3)
     assert any(map(parametrize.is_parametrized, generator.network.modules()))
     assert len(programs.program(generator, "pt2")) > 1000  # it is compared with the generator
