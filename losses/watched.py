@@ -4,6 +4,7 @@ A discriminator of Saddlepoint returns its features beside its logits. Of one fr
 are caught on the way: what goes into its output layer, and what comes out of a layer with a map.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
 from saddlepoint.errors import UserError
+
+#: An output layer: maps pooled vectors (n, d) to logits.
+Head = Callable[[Tensor], Tensor]
 
 
 class Seen(NamedTuple):
@@ -78,13 +82,13 @@ class Watched(nn.Module):
         return Seen(logits.float(), *caught)
 
     def logits(
-        self, pooled: Tensor, condition: Tensor | None = None, head: nn.Module | None = None
+        self, pooled: Tensor, condition: Tensor | None = None, head: Head | None = None
     ) -> Tensor:
         """Logits of pooled features (n, d) by the output layer, or by a head in its place."""
         return (self.head if head is None else head)(pooled)
 
     def logit(
-        self, images: Tensor, condition: Tensor | None = None, head: nn.Module | None = None
+        self, images: Tensor, condition: Tensor | None = None, head: Head | None = None
     ) -> Tensor:
         """Logits (n, 1) in a pass in float32; of a map of them the mean."""
         with torch.autocast(images.device.type, enabled=False):
