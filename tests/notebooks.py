@@ -17,8 +17,9 @@ from pathlib import Path
 
 from PIL import Image
 
-#: What differs from run to run, or from screen to screen.
-PLACES = re.compile(r"outputs/\S+?-\d{8}-\d{6}-\w{4}")
+#: What differs from run to run: names of folders, and how fast this machine was at the moment.
+PLACE = re.compile(r"outputs/\S+?-\d{8}-\d{6}-\w{4}")
+STATUS = re.compile(r"\d+/\d+ .* left\n")
 
 
 def run_cell(source, names):
@@ -44,6 +45,21 @@ def run_cell(source, names):
             }
         )
     return outputs
+
+
+def tidy(lines):
+    """Printed lines as they are kept: without status lines, and with one name for all folders."""
+    kept, width = [], 0
+    for line in lines:
+        if STATUS.fullmatch(line):
+            continue
+        line = PLACE.sub("outputs/run", line)
+        if line.startswith("╭"):
+            width = len(line)
+        if line.startswith("│") and line.endswith("│\n"):  # its frame stays where it was
+            line = line[:-2].rstrip().ljust(width - 2) + "│\n"
+        kept.append(line)
+    return kept
 
 
 def _data(shown):
@@ -77,5 +93,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         done, _ = run_notebook(place)
-    text = PLACES.sub("outputs/run", json.dumps(done, indent=1, ensure_ascii=False))
-    place.write_text(text + "\n")
+    for output in [o for cell in done["cells"] for o in cell.get("outputs", ())]:
+        if output["output_type"] == "stream":
+            output["text"] = tidy(output["text"])
+    place.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n")
