@@ -1,6 +1,6 @@
 """GAN research training: methods that stack, runs that resume bit for bit, honest scores.
 
-From Python: `train` and `load`; each imports what it needs when it is called.
+From Python: `train`, `load` and `compare`; each imports what it needs when it is called.
 """
 
 from typing import TYPE_CHECKING, Any

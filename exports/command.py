@@ -36,7 +36,7 @@ def export(config: DictConfig) -> Path:
     run = TrainedRun.find(config.run, config.output_dir, config.trust)
     target = Path(config.output) if config.output else run.folder / "export"
     if target.exists() and not exported.is_export(target):
-        raise UserError(f"{target} is there and no earlier export: choose another output=.")
+        raise UserError(f"{target} is there and is no earlier export: choose another output=.")
     game = run.game()
     generator = generator_of(run, game)
     _refuse_others(generator, run)
