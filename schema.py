@@ -16,13 +16,15 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
 
-from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from annotated_types import Ge, Gt, Le, Len, Lt, Predicate
 
 from saddlepoint.errors import UserError
 from saddlepoint.outline import outline_of
+
+if TYPE_CHECKING:  # else imported where a value is held against a type: `losses` does without
+    from pydantic import TypeAdapter
 
 #: The largest whole number that tensors and files hold.
 LARGEST = 2**63 - 1
@@ -30,10 +32,8 @@ LARGEST = 2**63 - 1
 MOST_IMAGES = 2**20
 
 
-def _with_target(node: dict[str, Any]) -> dict[str, Any]:
-    if "_target_" not in node:
-        raise ValueError("no _target_")
-    return node
+def _has_target(node: dict[str, Any]) -> bool:
+    return "_target_" in node
 
 
 Count = Annotated[int, Ge(1)]
@@ -44,7 +44,7 @@ NumItems = Annotated[int, Ge(1), Le(2**26)]  # of a drawn data set
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
-Node = Annotated[dict[str, Any], AfterValidator(_with_target)]
+Node = Annotated[dict[str, Any], Predicate(_has_target)]
 Nodes = dict[str, Node]
 
 Arguments = ParamSpec("Arguments")
@@ -90,6 +90,8 @@ class Setting:
             return isinstance(value, Mapping) or (value is None and self.default is None)
         if isinstance(value, int) and abs(value) > LARGEST:
             return False
+        from pydantic import ValidationError
+
         try:
             _adapter(self.annotation).validate_python(value)
         except ValidationError:
@@ -328,7 +330,9 @@ def check(config: Mapping[str, Any]) -> None:
         raise UserError(sentence)
 
 
-def _adapter(annotation: Any) -> TypeAdapter:
+def _adapter(annotation: Any) -> "TypeAdapter":
+    from pydantic import ConfigDict, TypeAdapter
+
     return TypeAdapter(annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from saddlepoint.gans.networks.discriminator import Discriminator, Features, Head
 from saddlepoint.gans.networks.joint_spectral_norm import JointSpectralNorm
 from saddlepoint.items import Items
+from saddlepoint.losses.views import look_together
 
 Network = TypeVar("Network", bound=Discriminator)
 
@@ -48,10 +49,7 @@ class Critic(Generic[Network]):
         if not self.joint_views or len(views) < 2:
             return {name: self._judge(view) for name, view in views.items()}
         fields = ("image", "condition") if self.network.is_conditional else ("image",)
-        everything = Items.join([view.only(*fields) for view in views.values()])
-        sizes = [len(view.image) for view in views.values()]
-        parts = (feature.split(sizes) for feature in self._judge(everything))
-        return {name: Features(*of_view) for name, *of_view in zip(views, *parts, strict=True)}
+        return look_together(self._judge, views, *fields)
 
     def logit(
         self, images: Tensor, condition: Tensor | None = None, head: Head | None = None

@@ -60,19 +60,22 @@ class RelativisticPairing(AdversarialLoss):
     the loss of R3GAN, Y. Huang et al., arXiv 2501.05441. Pairs are those of equal position in the
     batch; each player wants its own side to look more real than the other. Only differences of
     logits count: a constant added to all of them changes nothing.
+
+    Raises:
+        ValueError: the logits have different shapes, and would be paired each with each.
     """
 
     generator_sees_reals: ClassVar[bool] = True
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """E softplus(b - a)."""
-        return F.softplus(fake_logits.float() - real_logits.float()).mean()
+        return F.softplus(_differences(fake_logits, real_logits)).mean()
 
     def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """E softplus(a - b)."""
         if real_logits is None:
             raise ValueError("the relativistic loss of the generator needs the logits of reals")
-        return F.softplus(real_logits.float() - fake_logits.float()).mean()
+        return F.softplus(_differences(real_logits, fake_logits)).mean()
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,16 @@ class ScoreMatching(SeparateLoss):
     def _judged(self, logits: Tensor) -> Tensor:
         on_sigmoid = self.form == "hinge" and self.hinge_on == "sigmoid"
         return logits.float().sigmoid() if on_sigmoid else logits
+
+
+def _differences(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Of pairs; (n,) and (n, 1) would be broadcast to all n^2 of them without a word."""
+    if ours.shape != theirs.shape:
+        raise ValueError(
+            f"pairs of a real and a fake need logits of one shape, and these have"
+            f" {tuple(ours.shape)} and {tuple(theirs.shape)}"
+        )
+    return ours.float() - theirs.float()
 
 
 def _half_square(logits: Tensor, code: float) -> Tensor:

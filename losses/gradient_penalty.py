@@ -99,6 +99,19 @@ class GradientPenalty(Term, ABC):
         """The penalty on the reals and fakes of this update."""
         return self.between(step.real, step.fake, step.logit, step.draws)
 
+    def forward(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
+        """The penalty, unweighted, in a loop of one's own: ``R1()(network, real, fake)``.
+
+        Args:
+            score: a discriminator, or a function of it, that maps samples to logits (n, ...), each
+                of its own sample alone; of a map of logits the penalty takes the sum.
+            real: (n, *shape).
+            fake: (n, *shape), of which no gradient is taken.
+        """
+        draws = Draws(int(torch.randint(2**62, ())), device=real.device)
+        with torch.autocast(real.device.type, enabled=False):
+            return self.penalty(score, real, fake.detach(), draws)
+
     def between(self, real: Items, fake: Items, logit: Logit, draws: Draws) -> Tensor:
         """The penalty on any pairs of reals and fakes, as any output layer judges them.
 

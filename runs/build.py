@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from saddlepoint.datamodules.base import DataSpec
 from saddlepoint.errors import UserError
 from saddlepoint.gans import Game
+from saddlepoint.gans.networks.conditions import Condition
 from saddlepoint.randomness import key_to_seed
 from saddlepoint.schema import VARIADIC, settings_of
 
@@ -31,8 +33,8 @@ def build_game(config: DictConfig, spec: DataSpec) -> Game:
     """
     # Initial weights are drawn from the global generator: keyed by the run's seed.
     torch.manual_seed(key_to_seed(config.seed, "initial weights"))
-    condition = _made(config.condition)(spec) if config.condition else None
-    known = {"shape": tuple(spec.shape), "condition": condition}
+    condition = condition_of(config.condition, spec)
+    known = _known_to_networks(spec, condition)
     _refuse_oversized_networks(config, known)
     networks = {name: _made(node)(**_asked(node, known)) for name, node in config.network.items()}
     parts = {
@@ -55,6 +57,26 @@ def game_of_checkpoint(content: dict[str, Any]) -> Game:
     game = build_game(OmegaConf.create(content["config"]), DataSpec.from_plain(content["data"]))
     game.load_state(content["game"])
     return game
+
+
+def condition_of(node: DictConfig | None, spec: DataSpec) -> Condition | None:
+    """What a generation is asked for; None for nothing."""
+    return _made(node)(spec) if node else None
+
+
+def network_of(node: DictConfig, spec: DataSpec, condition: Condition | None) -> nn.Module:
+    """A network for data of one kind.
+
+    Raises:
+        UserError: this machine cannot hold it.
+    """
+    known = _known_to_networks(spec, condition)
+    _refuse_oversized_networks(OmegaConf.create({"network": {"generator": node}}), known)
+    return _made(node)(**_asked(node, known))
+
+
+def _known_to_networks(spec: DataSpec, condition: Condition | None) -> dict[str, Any]:
+    return {"shape": tuple(spec.shape), "condition": condition}
 
 
 def _made(node: Any) -> Any:

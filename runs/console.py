@@ -8,7 +8,7 @@ from saddlepoint.errors import one_line_on_ctrl_c
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Commands that Hydra composes, and others with the modules whose ``main`` they run.
-COMPOSED = ("train", "evaluate", "sample", "train_extractor")
+COMPOSED = ("train", "evaluate", "sample", "export", "train_extractor")
 OTHERS = {
     "leaderboard": "saddlepoint.leaderboard.command",
     "download": "saddlepoint.datamodules.download",

@@ -24,6 +24,7 @@ WORK = {
     "train": "saddlepoint.runs.train:run",
     "evaluate": "saddlepoint.runs.evaluate:evaluate",
     "sample": "saddlepoint.runs.sample:run",
+    "export": "saddlepoint.exports.command:run",
     "train_extractor": "saddlepoint.runs.train_extractor:train_extractor",
 }
 

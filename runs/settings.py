@@ -134,11 +134,13 @@ class SampleSettings:
     Attributes:
         run: a run folder or a checkpoint; last: the newest run.
         trust: packages whose classes the run's settings may name, see `runs.trust`.
-        what: the picture.
-        output: PNG (GIF of training) to write; null: {run folder}/{what}.png.
+        what: the picture; images: num samples one by one.
+        output: PNG (GIF of training; folder or zip of images) to write; null: in the run folder,
+            by the name of what.
         output_dir: where run=last looks.
         seed: key of the samples.
         images: samples of a grid.
+        num: samples that what=images writes.
         rows: pairs to interpolate, conditions, samples with neighbours, images to change.
         columns: steps of an interpolation, samples of each bound, class or condition.
         truncations: bounds on latents, in their standard deviations.
@@ -166,12 +168,13 @@ class SampleSettings:
     what: Literal[
         *("grid", "interpolation", "truncation", "classes", "attributes", "edit"),
         *("target_classes", "translate", "density", "conditions", "neighbours", "spectrum"),
-        *("sample_size", "training"),
+        *("sample_size", "training", "images"),
     ] = "grid"
     output: str | None = None
     output_dir: str = "outputs"
     seed: Natural = 0
     images: Images = 64
+    num: Images = 50_000
     rows: Size = 8
     columns: Size = 10
     truncations: list[Positive] = None
@@ -190,6 +193,33 @@ class SampleSettings:
     neighbours: Size = 5
     closest: bool = False
     points: Size = 15
+    debug: bool = False
+
+
+@dataclass
+class ExportSettings:
+    """What `export.py` takes.
+
+    Attributes:
+        run: a run folder or a checkpoint; last: the newest run.
+        trust: packages whose classes the run's settings may name, see `runs.trust`.
+        formats: programs beside the weights; null: all that the packages here can write.
+        output: folder to write; null: {run folder}/export.
+        license: of the weights, by its name on the hub.
+        images: samples in the card's picture.
+        seed: key of these samples.
+        output_dir: where run=last looks.
+        debug: show tracebacks of user errors.
+    """
+
+    run: str = "last"
+    trust: Sequence[str] = ()
+    formats: Sequence[Literal["torchscript", "pt2", "onnx"]] | None = None
+    output: str | None = None
+    license: str | None = None
+    images: Images = 64
+    seed: Natural = 0
+    output_dir: str = "outputs"
     debug: bool = False
 
 
@@ -215,6 +245,7 @@ COMMANDS = {
     "train": RunSettings,
     "evaluate": EvaluateSettings,
     "sample": SampleSettings,
+    "export": ExportSettings,
     "train_extractor": ExtractorSettings,
 }
 

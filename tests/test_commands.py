@@ -12,8 +12,10 @@ from omegaconf import OmegaConf
 from pictures import picture, put
 from train_cli import QUICK, ROOT, command, composed, train_here
 
+import saddlepoint
 from saddlepoint.datamodules.download import DOWNLOADS as FETCHED
 from saddlepoint.errors import UserError
+from saddlepoint.exports.command import export
 from saddlepoint.runs import checkpoint_file, evaluate, sample, train_extractor
 from saddlepoint.runs.sweeps.folder import Sweep
 from saddlepoint.runs.sweeps.names import parsed
@@ -44,6 +46,7 @@ for line in commands("python", "train.py"):
     if not {"--help", *CLUSTERS, *SEARCHES} & set(line):
         (SWEEPS if "-m" in line else TRAIN).append(line)
 SAMPLE = commands("python", "sample.py")
+EXPORTS = commands("python", "export.py")
 EVALUATE = commands("python", "evaluate.py")
 EXTRACTORS = commands("python", "train_extractor.py")
 DOWNLOADS = commands("saddlepoint", "download")
@@ -70,6 +73,7 @@ def test_commands_are_found():
     assert ("gan=sngan", "datamodule=cifar10", "trainer=gpu") in TRAIN
     assert () in TRAIN
     assert SAMPLE
+    assert EXPORTS
     assert SWEEPS
     assert EXTRACTORS
     assert any("images=A" in words for words in EVALUATE)
@@ -143,9 +147,17 @@ def test_sample(words, tmp_path, monkeypatch):
     put(tmp_path, {"face.png": picture(), "me.jpg": picture(), "like_these/1.png": picture(1)})
     run = next((NEEDED[word] for word in words if word in NEEDED), [])
     train_here([*run, *QUICK, "sample_every=3", f"output_dir={tmp_path}"])
-    few = ["num_real=200", "num_fake=200", f"output_dir={tmp_path}"]
+    few = ["num_real=200", "num_fake=200", "num=20", f"output_dir={tmp_path}"]
     written = sample.sample(composed([*words, *few], "sample"))
     assert written.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("words", EXPORTS, ids=" ".join)
+def test_export(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train_here([*QUICK, f"output_dir={tmp_path}"])
+    folder = export(composed([*words, "images=4", f"output_dir={tmp_path}"], "export"))
+    assert saddlepoint.load(folder).sample(2).shape == (2, 3, 32, 32)
 
 
 def write_own_metric(folder):

@@ -38,6 +38,7 @@ COMPOSITIONS = {
     ),
     "evaluate": ("evaluate", ["protocol=fid10k", "datamodule=stacked_mnist", "data_dir=data"]),
     "sample": ("sample", []),
+    "export": ("export", []),
     "extractor": ("train_extractor", []),
 }
 #: What no setting of the kind of value can be, whatever its meaning.

@@ -95,13 +95,21 @@ class Subject:
             UserError: the generator gives NaN or infinite values.
         """
         for start in range(0, count, BATCH):
-            batch = self.game.sample(self.inputs(min(BATCH, count - start), start))
-            if not torch.isfinite(batch).all():
-                raise UserError(
-                    "The generator's samples hold NaN or infinite values: its training has"
-                    " diverged, so use an earlier checkpoint."
-                )
-            yield batch
+            yield self.drawn(range(start, min(start + BATCH, count)))
+
+    def drawn(self, positions: range) -> Tensor:
+        """The samples (n, *shape) at some positions, float32, in one pass.
+
+        Raises:
+            UserError: the generator gives NaN or infinite values.
+        """
+        batch = self.game.sample(self.inputs(len(positions), positions.start))
+        if not torch.isfinite(batch).all():
+            raise UserError(
+                "The generator's samples hold NaN or infinite values: its training has"
+                " diverged, so use an earlier checkpoint."
+            )
+        return batch
 
     def extractor(self) -> tuple[Extractor | None, str]:
         """The extractor asked for, or the best at hand, ready for use; and why there is none.

@@ -1,0 +1,1 @@
+"""A trained generator taken away: as weights with their settings, as programs, with a card."""
