@@ -6,7 +6,7 @@ the networks that sampling uses, counters, losses to log, and the state a run re
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -245,7 +245,7 @@ class Game(InStretches):
             parameter.requires_grad_(True)
         self._moving = player.name
 
-    def idle(self, player: Player, step: Step) -> list[nn.Module]:
+    def idle(self, player: Player, step: Step) -> Sequence[nn.Module]:
         """Modules that nothing passes through in this update."""
         return []
 

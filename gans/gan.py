@@ -1,6 +1,6 @@
 """The two-player GAN, and how terms stack on it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -101,7 +101,7 @@ class GAN(Game):
         """Let the terms take it."""
         self.terms.fill(data)
 
-    def idle(self, player: Player, step: Step) -> list[nn.Module]:
+    def idle(self, player: Player, step: Step) -> Sequence[nn.Module]:
         """The terms without a part in this update."""
         return self.terms.idle(player.name, step)
 

@@ -32,21 +32,22 @@ class InStretches(pl.LightningModule):
         Returns:
             -1 if a callback has ended the training in between: the trainer then goes no further.
         """
+        trainer: Any = self.trainer  # whose class does not declare callbacks
         for fetch in [] if isinstance(batch, dict) else batch[:-1]:
             self.play(fetch())
-            for callback in self.trainer.callbacks:
-                callback.on_train_batch_end(self.trainer, self, None, batch, batch_idx)
-            if self.trainer.should_stop:
+            for callback in trainer.callbacks:
+                callback.on_train_batch_end(trainer, self, None, batch, batch_idx)
+            if trainer.should_stop:
                 return -1
-            for callback in self.trainer.callbacks:
-                callback.on_train_batch_start(self.trainer, self, batch, batch_idx)
+            for callback in trainer.callbacks:
+                callback.on_train_batch_start(trainer, self, batch, batch_idx)
         return None
 
     def training_step(self, batch: Blocks, batch_idx: int) -> None:
         """Play one iteration, the last of its stretch."""
         self.play(batch if isinstance(batch, dict) else batch[-1]())
 
-    def iterations_per_step(self, trainer: pl.Trainer) -> int:
+    def iterations_per_step(self, trainer: Any) -> int:
         """How many iterations a step of the trainer may hold.
 
         One, as soon as something may go by the trainer's steps: its limits, profiler or precision,

@@ -210,7 +210,7 @@ class Terms(nn.ModuleDict):
     def idle(self, player: str, step: Step) -> list[Term]:
         """The terms that have no part for the player in this update."""
         parts = [term for _, term, _ in self._parts(player, step)]
-        return [term for term in self.values() if term not in parts]
+        return [term for _, term in self.items() if term not in parts]
 
     def _parts(self, player: str, step: Step) -> Iterator[tuple[str, Term, float]]:
         for name, term in self.items():

@@ -13,16 +13,20 @@ REPOSITORY = Path(__file__).parents[2]
 #: Packages with a page each, made from their docstrings.
 PACKAGES = (
     "losses", "gans", "datamodules", "representations", "extractors",
-    "evaluation", "records", "leaderboard", "search", "runs",
+    "evaluation", "records", "leaderboard", "search", "runs", "exports",
 )  # fmt: skip
+
+#: Pages that lie beside docs/, where people look for them first.
+BESIDE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
 
 LINK = re.compile(r"(\[[^\]]*\])\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README and a page for each package."""
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    files.append(File.generated(config, "index.md", content=readme))
+    """Add the pages beside docs/, and one for each package."""
+    for source, address in BESIDE.items():
+        content = (REPOSITORY / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, address, content=content))
     for package in PACKAGES:
         page = f"# saddlepoint.{package}\n\n::: saddlepoint.{package}\n"
         files.append(File.generated(config, f"api/{package}.md", content=page))
@@ -31,17 +35,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links that lead out of docs/ lead to API pages, or to a copy of the file they name."""
-    # The README lies a folder higher than the page that is made of it.
-    in_repository = PurePosixPath("docs", page.file.src_uri)
-    folder = "" if page.file.src_uri == "index.md" else str(in_repository.parent)
+    is_beside = page.file.src_uri in BESIDE.values()
+    folder = "." if is_beside else str(PurePosixPath("docs", page.file.src_uri).parent)
 
     def on_site(link: re.Match) -> str:
         label, target, anchor = link[1], link[2], link[3] or ""
         if "://" in target or target.startswith("mailto:"):
             return link[0]
-        path = PurePosixPath(normpath(f"{folder}/{target}" if folder else target))
+        path = PurePosixPath(normpath(f"{folder}/{target}"))
         if path.parts[0] == "docs":
             address = str(PurePosixPath(*path.parts[1:]))
+        elif str(path) in BESIDE:
+            address = BESIDE[str(path)]
         elif path.parts[0] in PACKAGES:
             module = ".".join(path.with_suffix("").parts)
             address, anchor = f"api/{path.parts[0]}.md", f"#saddlepoint.{module}"

@@ -9,7 +9,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,8 @@ class JointSpectralNorm:
 
     def __init__(self, *networks: nn.Module) -> None:
         modules = dict.fromkeys(module for network in networks for module in network.modules())
-        self._layers = [module for module in modules if _is_normalised(module)]
+        lists = [module for module in modules if isinstance(module, ParametrizationList)]
+        self._layers = [layer for layer in lists if isinstance(layer[0], SpectralNorm)]
         self._layouts: dict[tuple, _Layout] = {}
 
     @contextlib.contextmanager
@@ -45,7 +46,7 @@ class JointSpectralNorm:
         for layer in self._layers:
             if layer in idle:
                 continue
-            norm, weight = layer[0], layer.original
+            norm, weight = _norm(layer), layer.original
             if norm.training and norm.ready is None:
                 kind = weight.requires_grad, weight.dtype, weight.device
                 kinds.setdefault(kind, []).append(layer)
@@ -57,7 +58,7 @@ class JointSpectralNorm:
         finally:
             for layers in kinds.values():
                 for layer in layers:
-                    layer[0].ready = None
+                    _norm(layer).ready = None
 
     def _compute(self, layers: Sequence[ParametrizationList]) -> None:
         # What is kept of a layout holds for one memory format and one device.
@@ -68,11 +69,11 @@ class JointSpectralNorm:
         weights = [matrix.layer.original for matrix in layout.matrices]
         _, *normalised = _DivideByNorms.apply(layout, *weights)
         for matrix, weight in zip(layout.matrices, normalised, strict=True):
-            matrix.layer[0].ready = weight
+            _norm(matrix.layer).ready = weight
 
 
-def _is_normalised(module: nn.Module) -> bool:
-    return isinstance(module, ParametrizationList) and isinstance(module[0], SpectralNorm)
+def _norm(layer: ParametrizationList) -> SpectralNorm:
+    return cast(SpectralNorm, layer[0])
 
 
 class _Matrix(NamedTuple):
@@ -85,7 +86,7 @@ class _Matrix(NamedTuple):
     @classmethod
     def of(cls, layer: ParametrizationList) -> "_Matrix":
         """The matrix of a layer's weight."""
-        norm, weight = layer[0], layer.original
+        norm, weight = _norm(layer), layer.original
         others = [i for i in range(weight.ndim) if i != norm.output_dim]
         others.sort(key=weight.stride, reverse=True)
         return cls(layer, (norm.output_dim, *others), (len(norm.u), len(norm.v)))
@@ -131,12 +132,12 @@ class _Layout:
     @property
     def u(self) -> list[Tensor]:
         """The layers' left singular vectors."""
-        return [matrix.layer[0].u for matrix in self.matrices]
+        return [_norm(matrix.layer).u for matrix in self.matrices]
 
     @property
     def v(self) -> list[Tensor]:
         """The layers' right singular vectors, in logical order."""
-        return [matrix.layer[0].v for matrix in self.matrices]
+        return [_norm(matrix.layer).v for matrix in self.matrices]
 
     def join(self, weights: Sequence[Tensor]) -> Tensor:
         """The vector of all weights."""
@@ -205,8 +206,8 @@ class _DivideByNorms(torch.autograd.Function):
         sigma, u, v, *normalised = ctx.saved_tensors
         layout = ctx.layout
         is_used = [of_sigma is not None or gradient is not None for gradient in gradients]
-        each = zip(gradients, normalised, strict=True)
-        gradient = layout.join([torch.zeros_like(w) if g is None else g for g, w in each])
+        given = zip(gradients, normalised, strict=True)
+        gradient = layout.join([torch.zeros_like(w) if g is None else g for g, w in given])
         products = layout.of_matrices(gradient * layout.join(normalised))
         slope = torch.cat([batch.sum((1, 2)) for batch in products]) / sigma
         if of_sigma is not None:

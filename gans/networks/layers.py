@@ -68,7 +68,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Normalise features (n, c, h, w)."""
         self._check_input_dim(features)
         averages, affine = (self.running_mean, self.running_var), (self.weight, self.bias)
-        return F.batch_norm(features, *averages, *affine, self.training, self.momentum, self.eps)
+        momentum = self.momentum or 0.0
+        return F.batch_norm(features, *averages, *affine, self.training, momentum, self.eps)
 
 
 class Float32Linear(nn.Linear):
