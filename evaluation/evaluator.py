@@ -158,6 +158,8 @@ class Evaluator:
             UserError: no weights, fewer images than the protocol says, not enough for a metric, or
                 nothing to compare an output with.
         """
+        for extractor in self.extractors.values():
+            extractor.refuse(data)
         num_real, num_fake = self._numbers(data, fakes)
         ranks = rank_and_count()[1]
         block = 1 if self.batch_norm == "eval" else BATCH_OF_STATISTICS
@@ -178,7 +180,6 @@ class Evaluator:
         if fakes is not None:
             self._check_inputs(fakes)
         for key, extractor in self.extractors.items():
-            extractor.refuse(data)
             extractor.check()
             own = [metric for metric in self.sets if metric.extractor == key]
             wanting = [metric.name for metric in own if metric.needs_logits]

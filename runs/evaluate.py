@@ -141,6 +141,8 @@ def evaluate(config: DictConfig) -> Scores:
     check_settings(OmegaConf.merge(config, {"data_dir": config.data_dir or "data"}), "evaluate")
     if (config.run is None) == (config.images is None):
         raise UserError("Say what to score: run=<run folder>, or images=<folder or zip>.")
+    if config.also_raw and config.run is None:
+        raise UserError("Images have no weights: leave also_raw= out.")
     device = _device(config.device)
     found = images_of_others(config) if config.run is None else generator_of_run(config, device)
     settings = config.protocol if config.get("protocol") else found.protocol
@@ -180,16 +182,8 @@ def given(fakes: Fakes, shots: Sequence[int]) -> Iterator[Fakes]:
 
 
 def _weights(fakes: Fakes, also_raw: bool) -> list[Fakes]:
-    """The same as it is sampled; and by its trained weights, where these are asked for and others.
-
-    Raises:
-        UserError: they are asked for, and images are scored.
-    """
-    if not also_raw:
-        return [fakes]
-    if not isinstance(fakes, GeneratorFakes):
-        raise UserError("Images have no weights: leave also_raw= out.")
-    return [fakes, *filter(None, [fakes.with_other_weights])]
+    """The same as it is sampled; and by its trained weights, where these are others and wanted."""
+    return [fakes, *filter(None, [fakes.with_other_weights])] if also_raw else [fakes]
 
 
 def _scored(evaluator: Evaluator, fakes: Fakes, beside: dict[str, dict[str, float]]) -> Scores:
