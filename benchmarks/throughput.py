@@ -154,6 +154,7 @@ def game_of(words: list[str], size: int, options: argparse.Namespace) -> Game:
     plain = {"name": "noise", "num_items": 1, "shape": [3, size, size], "digest": ""}
     classes = [f"class {k}" for k in range(CLASSES)] if config.get("condition") else []
     fields = {"image": plain["shape"], "label": [], "target": [], "shots": [1, 3, size, size]}
+    fields["attributes"] = [len(ATTRIBUTES)]
     spec = {**plain, "classes": classes, "attributes": ATTRIBUTES, "fields": fields}
     return build_game(config, DataSpec.from_plain(spec)).to(options.device)
 

@@ -8,11 +8,15 @@ import torch
 
 @functools.cache
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether ``device`` multiplies bfloat16 matrices in hardware (GPUs, CPUs with AMX)."""
+    """Whether ``device`` multiplies bfloat16 matrices in hardware.
+
+    GPUs do, CPUs with AMX, and those with AVX512-BF16, where it is twice as fast as float32.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+        capabilities = torch.cpu.get_capabilities()
+        return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
     return False
 
 

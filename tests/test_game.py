@@ -13,6 +13,7 @@ from saddlepoint.gans.loss_log import DivergedError, LossLog
 from saddlepoint.gans.moving_average import MovingAverage
 from saddlepoint.gans.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
+from saddlepoint.gans.precision import has_fast_bfloat16
 from saddlepoint.losses.adversarial import Hinge
 from saddlepoint.losses.rotation import Rotation, rotate, rotate_by_quarters, rotation_labels
 from saddlepoint.losses.schedule import Piecewise
@@ -386,3 +387,12 @@ def test_base_class_says_what_is_missing():
 
     with pytest.raises(AttributeError, match="define players"):
         game(Nameless).players()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "is_fast"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_bf16": False}, False)],
+)
+def test_bfloat16_is_fast_where_a_cpu_multiplies_it(capabilities, is_fast, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert has_fast_bfloat16.__wrapped__(torch.device("cpu")) is is_fast

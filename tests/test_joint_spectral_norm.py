@@ -145,6 +145,23 @@ def test_it_finds_the_tensors_that_a_network_has_now():
             torch.testing.assert_close(mine.weight, other.weight)
 
 
+def test_a_compiled_network_takes_them_as_inputs_of_one_graph():
+    ours = LiteDiscriminator(shape=(3, 16, 16), width=8)
+    theirs = copy.deepcopy(ours)
+    compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)
+    images = torch.randn(4, 3, 16, 16)
+    joint, other = JointSpectralNorm(ours), JointSpectralNorm(theirs)
+    for _ in range(2):
+        with joint.computed(), other.computed():
+            (compiled(images).logits.sum() + theirs(images).logits.sum()).backward()
+        for mine, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine.grad, expected.grad)
+            with torch.no_grad():
+                mine -= 0.1 * mine.grad
+                expected -= 0.1 * mine.grad
+            mine.grad = expected.grad = None
+
+
 # Twenty iterations ----------------------------------------------------------------------------
 
 
