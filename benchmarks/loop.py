@@ -29,8 +29,8 @@ from saddlepoint.runs.train import train
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 POINTS = ["experiment=toy_gaussians8", "gan=sngan", "iterations=1000"]
-#: What a run is asked for beside training is not the frame's.
-NOTHING_ELSE = ["monitor=none", "sample_every=1000000", "checkpoint_every=1000000"]
+#: What a run is asked for beside training is not the frame's; a CPU's time is what is measured.
+NOTHING_ELSE = ["monitor=none", "sample_every=1000000", "checkpoint_every=1000000", "trainer=cpu"]
 
 
 def bare_loop(game: GAN, reals: torch.Tensor) -> Callable[[], None]:
