@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -208,8 +208,11 @@ class DataModule(pl.LightningDataModule, ABC):
             batches_per_iteration: fresh batches of one iteration.
             iterations: length of the run.
             start: first iteration; the run goes on as if it had done those before.
-            stretch: iterations of resident data that are handed over at once.
+            stretch: iterations of resident data that are handed over at once; one by one to a data
+                module with an `on_after_batch_transfer` of its own.
         """
+        if type(self).on_after_batch_transfer is not DataModule.on_after_batch_transfer:
+            stretch = 1
         self._planned = Plan(
             seed, batch_size, batches_per_iteration, iterations, start, stretch=stretch
         )
@@ -239,8 +242,15 @@ class DataModule(pl.LightningDataModule, ABC):
         return Order(plan, self.played.count, device)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Any:
+        """Finish a block, or say how each of a stretch is finished when its turn comes."""
+        if "until" not in batch:
+            return self.finished(batch)
+        stretch = range(batch["iteration"], batch["until"])
+        return [partial(self.finished, {"iteration": iteration}) for iteration in stretch]
+
+    def finished(self, block: dict[str, Any]) -> dict[str, Any]:
         """Finish a block on the device: gather (if resident), mirror, scale."""
-        return self._blocks.on_device(batch)
+        return self._blocks.on_device(block)
 
     @property
     def _device(self) -> torch.device:

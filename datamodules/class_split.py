@@ -223,9 +223,9 @@ class ClassSplit(Wrapper):
         kind = EpisodicOrder if self.episode == "item" else TaskOrder
         return kind(plan, items, shots=self.shots, other_class=self.other_class, device=device)
 
-    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+    def finished(self, block: dict[str, Any]) -> dict[str, Any]:
         """Finish a block on the device, and gather the examples of each item."""
-        block = super().on_after_batch_transfer(batch, dataloader_idx)
+        block = super().finished(block)
         return {**block, "reals": with_examples(block["reals"], self.shots)}
 
     def examples(self, classes: Tensor, chances: Tensor) -> Items:

@@ -1,10 +1,14 @@
 """Several iterations in a step of the trainer are the same ones, and callbacks cannot tell."""
 
+import re
+import sys
+from importlib import import_module
+
 import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.profilers import SimpleProfiler
-from train_cli import QUICK, composed, train_here
+from train_cli import QUICK, ROOT, composed, train_here
 
 from saddlepoint.datamodules.toys import Gaussians8
 from saddlepoint.gans import Game
@@ -117,6 +121,17 @@ def test_a_callback_or_a_game_with_hooks_of_its_own_does_too():
     assert game.iterations_per_step(trainer_with(Noting())) == 1
 
 
+def test_a_data_module_that_finishes_batches_itself_gets_iterations_singly():
+    class Own(Gaussians8):
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            return {**super().on_after_batch_transfer(batch, dataloader_idx), "seen": True}
+
+    data = Own(num_items=64)
+    data.plan(0, batch_size=4, batches_per_iteration=1, iterations=5, stretch=3)
+    seen = [data.on_after_batch_transfer(block, 0) for block in data.train_dataloader()]
+    assert [(block["iteration"], block["seen"]) for block in seen] == [(i, True) for i in range(5)]
+
+
 def test_a_run_without_callbacks_of_others_is_played_in_stretches(tmp_path, monkeypatch):
     found = []
 
@@ -129,3 +144,14 @@ def test_a_run_without_callbacks_of_others_is_played_in_stretches(tmp_path, monk
     monkeypatch.setattr(Game, "iterations_per_step", noted)
     train_here([*QUICK, f"output_dir={tmp_path}"])
     assert found == [LENGTH]
+
+
+def test_the_benchmark_plays_a_run_and_a_bare_loop(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    words = ["loop.py", "--block", "2", *WORDS, *SMALL]
+    monkeypatch.setattr(sys, "argv", words)
+    import_module("loop").main()
+    found = re.search(
+        r"run ([\d.]+) ms, bare loop ([\d.]+) ms an iteration", capsys.readouterr().out
+    )
+    assert all(float(milliseconds) > 0 for milliseconds in found.groups())
