@@ -35,7 +35,8 @@ class _Package(ModuleType):
             else:
                 setattr(self, name, found)
                 return found
-        if name.startswith("__") or self._rest is None:
+        asks_python = name.startswith("__") and name != "__all__"
+        if asks_python or self._rest is None:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         rest, self._rest = self._rest, None
         exec(rest, vars(self))

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+#: Decorators that change what a method takes.
 METHODS = ("classmethod", "staticmethod")
 
 
@@ -264,9 +265,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 def _head(function: ast.FunctionDef) -> ast.FunctionDef:
     """A function that does nothing, with the annotations, defaults and docstring of another."""
     kept = [part for part in function.body[:1] if _is_docstring(part)]
-    kinds = [
-        d for d in function.decorator_list if ast.unparse(d) in ("classmethod", "staticmethod")
-    ]
+    kinds = [part for part in function.decorator_list if ast.unparse(part) in METHODS]
     arguments = _Unquoted().visit(function.args)
     return ast.FunctionDef(function.name, arguments, [*kept, ast.Pass()], kinds)
 

@@ -22,7 +22,7 @@ from saddlepoint.records.settings import flat
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
-LIGHTNING = "lightning_fabric.utilities"
+LIGHTNING = "lightning_fabric.utilities.exceptions"
 
 # A preset in conf/hydra has the name of the plugin that it sets, which Hydra remarks on.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/\w+/\w+' is validated against ConfigStore")
@@ -69,9 +69,7 @@ def user_sentence(error: BaseException) -> str | None:
         if isinstance(link, out_of_memory()):
             return "The memory is not enough: lower batch_size, or the widths of the networks."
     for link in chain:
-        if isinstance(
-            link, _of_library("lightning_fabric.utilities.exceptions", "MisconfigurationException")
-        ):
+        if isinstance(link, _of_library(LIGHTNING, "MisconfigurationException")):
             return f"The trainer cannot start: {' '.join(str(link).split())}"
     for link in chain:
         if isinstance(link, HydraException | OmegaConfBaseException | yaml.YAMLError):

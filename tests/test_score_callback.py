@@ -107,13 +107,14 @@ def test_scores_every_so_often_and_at_the_end(tmp_path):
     callback = ScoreCallback(score(), every=4, folder=tmp_path, run={"method": "toy"})
     module = fit(Playing(), callback, loggers=[logger])
     assert [(step, list(metrics)) for step, metrics in logger.rows] == [
-        (4, ["FD/pixels"]),
-        (6, ["FD/pixels"]),
+        (4, ["FD/pixels", "kimg"]),
+        (6, ["FD/pixels", "kimg"]),
     ]
     records = read_records(tmp_path / "records.jsonl")
     assert [record["iteration"] for record in records] == [4, 6]
     assert records == callback.history
-    assert records[-1]["scores"] == callback.last_scores == logger.rows[-1][1]
+    assert records[-1]["scores"] == callback.last_scores
+    assert {**callback.last_scores, "kimg": module.kimg} == logger.rows[-1][1]
     assert set(module.seeds) == {3}
 
     real, fakes = FeatureStatistics(), FeatureStatistics()

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from light_process import described
+from lightning_fabric.utilities.rank_zero import _get_rank
 from omegaconf import OmegaConf
 from test_commands import commands
 from train_cli import ROOT, composed
@@ -14,6 +15,7 @@ from train_cli import ROOT, composed
 from saddlepoint import outline, schema
 from saddlepoint.runs.command_line import SYNONYMS, nearest_settings
 from saddlepoint.runs.help import topics
+from saddlepoint.runs.rank import SAID_BY, launched_rank
 from saddlepoint.runs.settings import COMMANDS
 from saddlepoint.runs.trust import shipped
 
@@ -156,3 +158,36 @@ def test_every_synonym_is_of_a_setting_that_there_is_and_is_none_itself():
     assert len(others) == len(set(others))
     top = {key for key in composed([]) if isinstance(key, str)}
     assert not top & set(others)
+
+
+LIGHTNING = """
+import sys
+import saddlepoint.gans
+early = {name for name in ("torchvision", "scipy") if name in sys.modules}
+import torchmetrics
+from torchmetrics import Accuracy, Metric
+assert Metric is sys.modules["torchmetrics.metric"].Metric
+assert Accuracy is torchmetrics.classification.Accuracy and issubclass(Accuracy, Metric)
+assert torchmetrics.functional.accuracy and set(torchmetrics.__all__) <= set(dir(torchmetrics))
+try:
+    torchmetrics.nothing
+except AttributeError as error:
+    print(sorted(early), error)
+"""
+
+
+def test_lightning_comes_without_the_metrics_which_are_there_when_they_are_asked_for():
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHTNING], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[] module 'torchmetrics' has no attribute 'nothing'\n"
+
+
+@pytest.mark.parametrize("said", [{}, {"LOCAL_RANK": "2"}, {"SLURM_PROCID": "3", "RANK": "1"}])
+def test_the_rank_is_what_lightning_takes_it_for(said, monkeypatch):
+    for name in SAID_BY:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    assert launched_rank() == (_get_rank() or 0)
