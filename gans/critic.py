@@ -46,7 +46,7 @@ class Critic(Generic[Network]):
         Args:
             views: {name: items with ``image`` (n, *shape), and ``condition`` if it depends on one}.
         """
-        if not self.joint_views or len(views) < 2:
+        if not self.joint_views or not views:
             return {name: self._judge(view) for name, view in views.items()}
         fields = ("image", "condition") if self.network.is_conditional else ("image",)
         return look_together(self._judge, views, *fields)

@@ -35,6 +35,11 @@ def commands(*start):
     return list(dict.fromkeys(found))
 
 
+def working(*start):
+    """Those that do something; what help says is tests/test_startup.py's."""
+    return [words for words in commands(*start) if "--help" not in words]
+
+
 #: What takes a cluster, or several processes: tests/test_cluster_page.py runs it; searches:
 #: tests/test_study_sweepers.py.
 CLUSTERS = {
@@ -42,13 +47,13 @@ CLUSTERS = {
 }
 SEARCHES = {"hydra/sweeper=lazy_gp", "hydra/sweeper=optuna"}
 TRAIN, SWEEPS = [], []
-for line in commands("python", "train.py"):
-    if not {"--help", *CLUSTERS, *SEARCHES} & set(line):
+for line in working("python", "train.py"):
+    if not {*CLUSTERS, *SEARCHES} & set(line):
         (SWEEPS if "-m" in line else TRAIN).append(line)
-SAMPLE = commands("python", "sample.py")
-EXPORTS = commands("python", "export.py")
-EVALUATE = commands("python", "evaluate.py")
-EXTRACTORS = commands("python", "train_extractor.py")
+SAMPLE = working("python", "sample.py")
+EXPORTS = working("python", "export.py")
+EVALUATE = working("python", "evaluate.py")
+EXTRACTORS = working("python", "train_extractor.py")
 DOWNLOADS = commands("saddlepoint", "download")
 #: Those of the README; docs/leaderboard.md shows all options at once.
 BOARDS = [words for words in commands("python", "leaderboard.py") if words[0] == "outputs"]

@@ -125,7 +125,9 @@ def test_one_iteration_equals_the_loop_written_out():
     for joint_views in (False, True):
         sgd = partial(torch.optim.SGD, lr=0.1)
         optimizers = {"discriminator_optimizer": sgd, "generator_optimizer": sgd}
-        ours = game(joint_views=joint_views, iterations=1, n_dis=1, **optimizers)
+        # Passes of the loop below make a power iteration each.
+        played = {"iterations": 1, "n_dis": 1, "power_iterations": "per_pass"}
+        ours = game(joint_views=joint_views, **played, **optimizers)
         generator, discriminator = copy.deepcopy((ours.generator, ours.discriminator))
         reals = next(iter(Blocks(ours)))["reals"].image.split(8)
         draws = [

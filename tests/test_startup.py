@@ -67,7 +67,7 @@ def test_help_completion_and_refusals_import_neither_torch_nor_lightning():
     assert codes == len(helps) * [0] + len(wrong) * [2], errors
     assert heavy == []
     assert "gan.n_dis=" in output.split()  # completed
-    assert "what: grid\n  the picture.\n  grid or interpolation or truncation" in output
+    assert "what: grid\n  the picture; images:" in output
     assert "trainer.precision: not set\n" in output and "+trainer.precision=" in output
     sentences = errors.splitlines()
     assert len(sentences) == len(wrong) and all(line.startswith("error: ") for line in sentences)

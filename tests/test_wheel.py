@@ -85,7 +85,7 @@ def test_every_module_setting_and_asset_is_in_it(wheel):
     """Whatever git keeps of the package's folders is installed."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    outside = {"tests", "benchmarks", "docs", "examples", ".ci"}
+    outside = {"tests", "benchmarks", "docs", "examples", ".ci", ".github"}
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("no git repository to compare with")

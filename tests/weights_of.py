@@ -5,8 +5,9 @@
 Prints {case: digest of all trained weights} as JSON. CONF is the folder of settings; with that of
 an earlier version, its folder has to come first on PYTHONPATH. Run it on one thread.
 
-Spectral norms are computed one by one here, as earlier versions did: together they round otherwise,
-which tests/test_joint_spectral_norm.py compares with one by one.
+Two things are done as earlier versions did, which round otherwise: spectral norms are computed one
+by one (tests/test_joint_spectral_norm.py compares them with those computed together), and what is
+rectified is rectified once more, so that gradients are summed in the old order.
 """
 
 import contextlib
@@ -54,12 +55,15 @@ def parts(config):
         return data, build_game(config, data.spec)
 
 
-def spectral_norms_one_by_one() -> None:
-    """Let every layer normalise its weight in its own pass."""
+def round_as_before() -> None:
+    """Let every layer normalise its weight in its own pass, and every block rectify its input."""
     with contextlib.suppress(ImportError):  # in earlier versions they do
         from saddlepoint.gans.networks.joint_spectral_norm import JointSpectralNorm
+        from saddlepoint.gans.networks.resnet_blocks import DiscriminatorBlock
 
+        rest = DiscriminatorBlock.after_relu
         JointSpectralNorm.computed = lambda *_, **__: contextlib.nullcontext()
+        DiscriminatorBlock.after_relu = lambda block, _, x: rest(block, torch.relu(x), x)
 
 
 def digest(game: pl.LightningModule) -> str:
@@ -95,7 +99,7 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    spectral_norms_one_by_one()
+    round_as_before()
     with initialize_config_dir(sys.argv[1], version_base="1.3"):
         print(json.dumps({name: play(overrides) for name, overrides in CASES.items()}))
 

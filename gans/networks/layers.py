@@ -67,8 +67,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, features: Tensor) -> Tensor:
         """Normalise features (n, c, h, w)."""
         self._check_input_dim(features)
-        averages, affine = (self.running_mean, self.running_var), (self.weight, self.bias)
-        momentum = self.momentum or 0.0
+        affine, momentum = (self.weight, self.bias), self.momentum or 0.0
+        follows = self.track_running_stats or not self.training
+        averages = (self.running_mean, self.running_var) if follows else (None, None)
         return F.batch_norm(features, *averages, *affine, self.training, momentum, self.eps)
 
 
