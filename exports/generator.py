@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from saddlepoint.errors import UserError
-from saddlepoint.gans.precision import has_fast_bfloat16
+from saddlepoint.gans.precision import runs_in_bfloat16
 from saddlepoint.gans.tasks import PRIORS, FromLatents, Task
 from saddlepoint.items import Items
 from saddlepoint.runs.pictures import picture_of, to_uint8
@@ -142,9 +142,7 @@ class TrainedGenerator:
     @property
     def uses_bfloat16(self) -> bool:
         """Whether it draws in bfloat16 on this device."""
-        if self.precision == "auto":
-            return has_fast_bfloat16(self.device)
-        return self.precision == "bf16"
+        return runs_in_bfloat16(self.precision, self.device)
 
     @property
     def prior(self) -> str | None:

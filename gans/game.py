@@ -21,7 +21,7 @@ from saddlepoint.gans.moving_average import MovingAverage
 from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.joint_spectral_norm import JointSpectralNorm
 from saddlepoint.gans.networks.sync_batch_norm import synchronise
-from saddlepoint.gans.precision import cast_to_bfloat16, has_fast_bfloat16
+from saddlepoint.gans.precision import cast_to_bfloat16, runs_in_bfloat16
 from saddlepoint.gans.stretch import InStretches
 from saddlepoint.gans.tasks import Task
 from saddlepoint.items import Items
@@ -287,9 +287,7 @@ class Game(InStretches):
     @property
     def uses_bfloat16(self) -> bool:
         """Whether networks run in bfloat16 on this device."""
-        if self.precision == "auto":
-            return has_fast_bfloat16(self.device)
-        return self.precision == "bf16"
+        return runs_in_bfloat16(self.precision, self.device)
 
     @property
     def batches_per_iteration(self) -> int:

@@ -20,6 +20,11 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def runs_in_bfloat16(precision: str | int, device: torch.device) -> bool:
+    """Whether networks run in bfloat16: "bf16", "32", or "auto", where ``device`` is fast at it."""
+    return has_fast_bfloat16(device) if precision == "auto" else precision == "bf16"
+
+
 def cast_to_bfloat16(device: torch.device, enabled: bool) -> AbstractContextManager:
     """Autocast to bfloat16, or to nothing.
 

@@ -5,6 +5,7 @@ of a small network. Between two iterations of a stretch the game itself does the
 run means something by: it calls the callbacks, as often and in the order that Lightning would.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -22,9 +23,9 @@ Blocks = dict[str, Any] | list[Callable[[], dict[str, Any]]]
 class InStretches(pl.LightningModule):
     """A module that plays one iteration on a block, `play`, and a stretch of them in a step."""
 
+    @abstractmethod
     def play(self, block: dict[str, Any]) -> None:
         """Play one iteration."""
-        raise NotImplementedError
 
     def on_train_batch_start(self, batch: Blocks, batch_idx: int) -> int | None:
         """Play all iterations of a stretch but the last, which is `training_step`'s.
