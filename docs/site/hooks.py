@@ -3,8 +3,10 @@
 import re
 from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
+from tempfile import TemporaryDirectory
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -20,6 +22,19 @@ PACKAGES = (
 BESIDE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
 
 LINK = re.compile(r"(\[[^\]]*\])\(([^)#\s]+)(#[^)\s]*)?\)")
+
+#: Holds the repository under its package's name, whatever the clone's folder is called.
+NAMED = TemporaryDirectory(prefix="saddlepoint-site-")
+
+
+@event_priority(100)  # before mkdocstrings reads its settings
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Let the API pages be read from this repository."""
+    package = Path(NAMED.name, "saddlepoint")
+    if not package.exists():
+        package.symlink_to(REPOSITORY, target_is_directory=True)
+    config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [NAMED.name]
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
