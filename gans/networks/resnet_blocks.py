@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from saddlepoint.gans.networks.conditional_batch_norm import ConditionalBatchNorm2d
 from saddlepoint.gans.networks.conditions import Condition
+from saddlepoint.gans.networks.downsampling import AveragePool, LearnedHalving, Unhalved, halving
 from saddlepoint.gans.networks.layers import BatchNorm2d, convolution
 from saddlepoint.gans.networks.upsampling import UpConvolution, Upsampling
 
@@ -65,33 +66,6 @@ class GeneratorBlock(nn.Module):
         return hidden + self.shortcut(features)
 
 
-def halving(channels: int, downsampling: str, *, spectral_norm: bool) -> nn.Module:
-    """Layer that halves the size of a map (n, channels, h, w).
-
-    Args:
-        channels: of the map.
-        downsampling: "average" pools; "learned" is a pointwise convolution of stride 2.
-        spectral_norm: whether that convolution has it.
-    """
-    if downsampling == "average":
-        return nn.AvgPool2d(2)
-    return nn.Sequential(
-        EverySecond(), convolution(channels, channels, 1, spectral_norm=spectral_norm)
-    )
-
-
-class EverySecond(nn.Module):
-    """Every second row and column, so that a pointwise convolution with stride 2 is one without.
-
-    The backward pass of the former writes beyond its memory on CPUs, for fewer than 8 channels in
-    the order of channels_last (torch 2.14).
-    """
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (n, c, h, w) to (n, c, h / 2, w / 2)."""
-        return features[..., ::2, ::2]
-
-
 class DiscriminatorFirstBlock(nn.Module):
     """Conv3x3, ReLU, conv3x3, halving; the shortcut is halving, conv1x1.
 
@@ -122,8 +96,8 @@ class DiscriminatorFirstBlock(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c', h / 2, w / 2)."""
-        hidden = self.conv2(F.relu(self.conv1(images)))
-        return self.halve(hidden) + self.shortcut(self.halve_images(images))
+        hidden = self.halve.after(self.conv2, F.relu(self.conv1(images)))
+        return hidden + self.shortcut(self.halve_images(images))
 
 
 class DiscriminatorBlock(nn.Module):
@@ -165,7 +139,7 @@ class DiscriminatorBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if downsample or in_channels != out_channels:
             self.shortcut = convolution(in_channels, out_channels, 1, spectral_norm=spectral_norm)
-        self.halve: nn.Module = nn.Identity()
+        self.halve: Unhalved | AveragePool | LearnedHalving = Unhalved()
         self.halve_before: nn.Module = self.halve
         self.halve_after: nn.Module = self.halve
         if downsample:
@@ -182,10 +156,9 @@ class DiscriminatorBlock(nn.Module):
 
     def after_relu(self, activated: Tensor, features: Tensor) -> Tensor:
         """The same from features that are rectified already."""
-        hidden = self.conv2(F.relu(self.conv1(activated)))
+        hidden = self.halve.after(self.conv2, F.relu(self.conv1(activated)))
         skipped = activated if self.preact_shortcut == "relu" else features
-        shortcut = self.halve_after(self.shortcut(self.halve_before(skipped)))
-        return self.halve(hidden) + shortcut
+        return hidden + self.halve_after(self.shortcut(self.halve_before(skipped)))
 
 
 class EncoderBlock(nn.Module):
@@ -206,9 +179,10 @@ class EncoderBlock(nn.Module):
         self.conv1 = convolution(in_channels, out_channels, 3)
         self.conv2 = convolution(out_channels, out_channels, 3)
         self.shortcut = convolution(in_channels, out_channels, 1)
+        self.halve = AveragePool()
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, c', h / 2, w / 2)."""
         hidden = self.conv1(F.leaky_relu(self.norm1(features), self.slope))
-        hidden = self.conv2(F.leaky_relu(self.norm2(hidden), self.slope))
-        return F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(features, 2))
+        hidden = self.halve.after(self.conv2, F.leaky_relu(self.norm2(hidden), self.slope))
+        return hidden + self.shortcut(self.halve(features))
