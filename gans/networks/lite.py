@@ -48,10 +48,11 @@ class LiteGenerator(Generator):
         latent_dim: Size = 64,
         width: Size = 128,
         upsampling: Upsampling = "nearest",
+        patch_size: Literal[1, 2] = 1,
     ) -> None:
         super().__init__()
-        self.shape, self.latent_dim = tuple(shape), latent_dim
-        channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)
+        self.shape, self.latent_dim, self.patch_size = tuple(shape), latent_dim, patch_size
+        channels = _channels(check_resolution("lite", shape, RESOLUTIONS) // patch_size, width)
         self.bottom_shape = (channels[0], 4, 4)
         self.project = linear(latent_dim, channels[0] * 16)
         self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, condition) for c in channels)
@@ -59,14 +60,15 @@ class LiteGenerator(Generator):
             UpConvolution(channels[i], channels[i + 1], 3, upsampling=upsampling)
             for i in range(len(channels) - 1)
         )
-        self.to_image = convolution(channels[-1], shape[0], 3)
+        self.to_image = convolution(channels[-1], shape[0] * patch_size**2, 3)
 
     def forward(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
         """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and conditions."""
         hidden = self.project(latents).unflatten(1, self.bottom_shape)
         for norm, conv in zip(self.norms, self.convs, strict=False):
             hidden = conv(F.relu(norm(hidden, condition)))
-        return torch.tanh(self.to_image(F.relu(self.norms[-1](hidden, condition))).float())
+        patches = self.to_image(F.relu(self.norms[-1](hidden, condition)))
+        return torch.tanh(F.pixel_shuffle(patches, self.patch_size).float())
 
 
 class LiteEncoder(nn.Module):
@@ -127,16 +129,20 @@ class LiteDiscriminator(Discriminator):
         kernel_size: Literal[4, 3] = 4,
         spectral_norm: bool = True,
         pooling: Pooling = "flatten",
+        patch_size: Literal[1, 2] = 1,
     ) -> None:
-        channels = _channels(check_resolution("lite", shape, RESOLUTIONS), width)[::-1]
+        resolution = check_resolution("lite", shape, RESOLUTIONS)
+        channels = _channels(resolution // patch_size, width)[::-1]
         super().__init__(
             condition=condition,
             local_channels=channels[-2],
             pooled_features=channels[-1] * (16 if pooling == "flatten" else 1),
             spectral_norm=spectral_norm,
         )
-        self.pooling = pooling
-        self.from_image = convolution(shape[0], channels[0], 3, spectral_norm=spectral_norm)
+        self.pooling, self.patch_size = pooling, patch_size
+        self.from_image = convolution(
+            shape[0] * patch_size**2, channels[0], 3, spectral_norm=spectral_norm
+        )
         self.convs = nn.ModuleList(
             convolution(a, b, kernel_size, stride=2, spectral_norm=spectral_norm)
             for a, b in itertools.pairwise(channels)
@@ -144,7 +150,8 @@ class LiteDiscriminator(Discriminator):
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Local map (n, c, 8, 8) and pooled vector (n, d)."""
-        local = hidden = F.leaky_relu(self.from_image(images), 0.1)
+        patches = F.pixel_unshuffle(images, self.patch_size)
+        local = hidden = F.leaky_relu(self.from_image(patches), 0.1)
         for conv in self.convs:
             local, hidden = hidden, F.leaky_relu(conv(hidden), 0.1)
         return local, pool(hidden, self.pooling)
