@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ CONF = Path(__file__).parent.parent / "conf"
 PAIRS = {
     "resnet": (ResNetGenerator, ResNetDiscriminator, (32, 48, 64, 128)),
     "lite": (LiteGenerator, LiteDiscriminator, (16, 32, 64)),
+    "lite_patches": (
+        partial(LiteGenerator, patch_size=2),
+        partial(LiteDiscriminator, patch_size=2),
+        (16, 32, 64),
+    ),
     "dcgan": (DCGANGenerator, DCGANDiscriminator, (16, 32, 48, 64, 128)),
     "sncnn": (SNCNNGenerator, SNCNNDiscriminator, (32, 48)),
 }
@@ -121,6 +127,20 @@ def test_dcgan_is_initialised_and_normalised_as_in_the_paper():
     assert discriminator.pooled_features == 4 * 4 * 512
 
 
+def test_patches_leave_out_the_largest_maps():
+    generator, discriminator = (make(shape=(3, 32, 32)) for make in PAIRS["lite_patches"][:2])
+    # Linear 64 x 2048, convolutions 128-128, 128-64, 64-12; 12-64, 64-128, 128-128; their norms.
+    assert parameters(generator) == 362_060 and parameters(discriminator) == 402_497
+    sizes = []
+    for conv in (generator.to_image, discriminator.from_image):
+        conv.register_forward_hook(lambda _, inputs, __: sizes.append(tuple(inputs[0].shape[1:])))
+    images = generator(torch.randn(1, 64))
+    discriminator(images)
+    assert sizes == [(64, 16, 16), (12, 16, 16)]
+    patch = images[0, :, 4:6, 8:10].flatten()  # of one position
+    torch.testing.assert_close(nn.functional.pixel_unshuffle(images, 2)[0, :, 2, 4], patch)
+
+
 # Every pair -------------------------------------------------------------------------------------
 
 
@@ -172,8 +192,9 @@ def test_mlp(num_classes):
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_unsupported_shapes_name_the_supported_ones(pair):
+    name = pair.removesuffix("_patches")
     for network, shape in itertools.product(PAIRS[pair][:2], [(3, 40, 40), (3, 32, 64), (2,)]):
-        with pytest.raises(UserError, match=f"network={pair} .* 32, .* px, .*another network"):
+        with pytest.raises(UserError, match=f"network={name} .* 32, .* px, .*another network"):
             network(shape=shape)
 
 
@@ -263,8 +284,8 @@ def test_without_batch_norm_an_image_is_judged_alone():
 
 
 def test_which_networks_mix_samples():
-    mixing = [discriminator.mixes_samples for discriminator in tiny_discriminators()]
-    assert mixing == [False, False, True, False]
+    each = zip(PAIRS, tiny_discriminators(), strict=True)
+    assert [pair for pair, discriminator in each if discriminator.mixes_samples] == ["dcgan"]
     assert not DCGANDiscriminator(shape=(3, 32, 32), width=8, batch_norm=False).mixes_samples
     assert not MLPDiscriminator(shape=(2,)).mixes_samples
 

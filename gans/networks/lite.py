@@ -2,7 +2,11 @@
 
 The generator upsamples by nearest neighbours; the discriminator is the spectrally normalised
 "standard CNN" of SNGAN (Miyato et al., ICLR 2018, arXiv 1802.05957), shortened. Channels
-that are multiples of 32 fill the tiles of matrix units, those of CPUs with AMX included.
+that are multiples of 32 fill the tiles of matrix units, those of CPUs with AMX included. With
+``patch_size=2`` images come and go as patches of 2 x 2 pixels, each the channels of one position (W.
+Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
+Convolutional Neural Network", CVPR 2016): maps as large as the image, where a convolution has
+most to do and fewest channels to do it with, are left out.
 """
 
 import itertools
@@ -34,6 +38,7 @@ class LiteGenerator(Generator):
         latent_dim: d of the latents (n, d).
         width: channels at 4 x 4 and 8 x 8; half of it at 16 x 16, a quarter above.
         upsampling: "nearest", "bilinear", "zero_insertion" or "transposed".
+        patch_size: p of the p x p pixels that a position of the last map holds, 1 or 2.
 
     Raises:
         UserError: a resolution or kind of upsampling that does not exist.
@@ -114,6 +119,7 @@ class LiteDiscriminator(Discriminator):
         kernel_size: of the convolutions of stride 2, 4 or (a little faster) 3.
         spectral_norm: whether every layer has it.
         pooling: "sum", "mean" or "flatten".
+        patch_size: p of the p x p pixels that a position of the first map holds, 1 or 2.
 
     Raises:
         UserError: a resolution, kernel size or pooling that does not exist.
