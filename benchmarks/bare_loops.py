@@ -5,6 +5,7 @@ fakes where there is no batch norm. No keys, schedules, moving averages, logs or
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle
 
 import torch
@@ -14,6 +15,8 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 from saddlepoint.gans import GAN
+from saddlepoint.gans.networks.downsampling import AveragePool, LearnedHalving
+from saddlepoint.gans.networks.upsampling import UpConvolution, upsample
 
 ADAM = {"lr": 2e-4, "betas": (0.0, 0.9)}
 Iteration = Callable[[], None]
@@ -31,7 +34,7 @@ class Bare:
         self.generator, self.discriminator = game.generator, game.discriminator
         self.heads = game.terms
         for network in (self.generator, self.discriminator, self.heads):
-            with_stock_spectral_norm(network)
+            with_ordinary_layers(network)
         self.n, self.n_dis, self.latents = game.batch_size, game.n_dis, game.generator.latent_dim
         self.batches = cycle(reals.contiguous().split(self.n))
         judges = [*self.discriminator.parameters(), *self.heads.parameters()]
@@ -60,13 +63,30 @@ class Bare:
         self.discriminator.requires_grad_(True)
 
 
-def with_stock_spectral_norm(network: nn.Module) -> None:
-    """Replace the framework's spectral norms by torch's, and the memory format by the plain one."""
+def with_ordinary_layers(network: nn.Module) -> None:
+    """Replace the framework's spectral norms by torch's, and the memory format by the plain one.
+
+    Pools and upsampling take place after and before convolutions, not within them.
+    """
     for layer in list(network.modules()):
+        if isinstance(layer, AveragePool | LearnedHalving):
+            layer.after = partial(convolve_then_halve, layer)
+        if isinstance(layer, UpConvolution):
+            layer.from_nearest = partial(upsample_then_convolve, layer)
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
             spectral_norm(layer, dim=int(isinstance(layer, nn.ConvTranspose2d)))
     network.to(memory_format=torch.contiguous_format)
+
+
+def convolve_then_halve(halve: nn.Module, conv: nn.Conv2d, features: Tensor) -> Tensor:
+    """Map (n, c, h, w) to (n, c', h / 2, w / 2)."""
+    return halve(conv(features))
+
+
+def upsample_then_convolve(layer: UpConvolution, features: Tensor) -> Tensor:
+    """Map (n, c, h, w) to (n, c', 2 h, 2 w)."""
+    return layer.conv(upsample(features, "nearest"))
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:

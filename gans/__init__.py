@@ -18,6 +18,7 @@ from saddlepoint.gans.latent_conditioned import LatentConditioned
 from saddlepoint.gans.lsgan import LSGAN
 from saddlepoint.gans.ms_dist_gan import MSDistGAN
 from saddlepoint.gans.ms_gan import MSGAN
+from saddlepoint.gans.r1_gan import R1GAN
 from saddlepoint.gans.sagan import SAGAN
 from saddlepoint.gans.sngan import SNGAN
 from saddlepoint.gans.ss_adv_dist_gan import SSAdvDistGAN
@@ -37,6 +38,7 @@ __all__ = [
     "GNGAN",
     "LSGAN",
     "MSGAN",
+    "R1GAN",
     "SAGAN",
     "SNGAN",
     "SSGAN",

@@ -2,11 +2,12 @@
 
 The generator upsamples by nearest neighbours; the discriminator is the spectrally normalised
 "standard CNN" of SNGAN (Miyato et al., ICLR 2018, arXiv 1802.05957), shortened. Channels
-that are multiples of 32 fill the tiles of matrix units, those of CPUs with AMX included. With
-``patch_size=2`` images come and go as patches of 2 x 2 pixels, each the channels of one position (W.
-Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
-Convolutional Neural Network", CVPR 2016): maps as large as the image, where a convolution has
-most to do and fewest channels to do it with, are left out.
+that are multiples of 32 fill the tiles of matrix units, those of CPUs with AMX included.
+
+With ``patch_size=2`` images come and go as patches of 2 x 2 pixels, each the channels of one
+position (W. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient
+Sub-Pixel Convolutional Neural Network", CVPR 2016): there are no maps as large as the image, where
+a convolution has most to do and fewest channels to do it with.
 """
 
 import itertools

@@ -80,17 +80,17 @@ class UpConvolution(nn.Module):
         if self.convolve_first:
             return upsample(self.conv(features), self.upsampling)
         if self.upsampling == "nearest":
-            return self._transposed(features)
+            return self.from_nearest(features)
         return self.conv(upsample(features, self.upsampling))
 
-    def _transposed(self, features: Tensor) -> Tensor:
-        """What nearest neighbours and the convolution give, as one transposed convolution.
+    def from_nearest(self, features: Tensor) -> Tensor:
+        """The convolution of nearest neighbours, as one transposed convolution.
 
         Four equal neighbours meet k x k weights: sums of weights at k + 1 x k + 1 positions, a
         quarter of them for each output, 4 instead of 9 products for k = 3. T. Karras, T. Aila,
         S. Laine, J. Lehtinen, "Progressive Growing of GANs", ICLR 2018, fuse them so in their code.
         """
-        conv = self.conv
+        conv, padding = self.conv, self.conv.kernel_size[0] // 2
         kernel = F.avg_pool2d(conv.weight, 2, stride=1, padding=1, divisor_override=1)
         kernel = kernel.flip(2, 3).transpose(0, 1)
-        return F.conv_transpose2d(features, kernel, conv.bias, stride=2, padding=conv.padding)
+        return F.conv_transpose2d(features, kernel, conv.bias, stride=2, padding=padding)
