@@ -91,7 +91,7 @@ def test_loggers_get_the_resolved_settings(tmp_path):
     )
     _, lines, other = mine.loggers
     assert lines.settings["gan"]["iterations"] == 2  # ${iterations}
-    assert lines.settings["gan"]["_target_"] == "saddlepoint.gans.SNGAN"
+    assert lines.settings["gan"]["_target_"] == "saddlepoint.gans.R1GAN"
     assert other.save_dir == str(tmp_path / "run") and other.name == "run"
     assert (tmp_path / "run" / "metrics.csv").exists()
 
@@ -181,6 +181,6 @@ def test_a_run_is_found_by_its_folder_a_checkpoint_or_as_the_newest(tmp_path):
     elsewhere.write_bytes(file.read_bytes())
     assert TrainedRun.find(elsewhere, tmp_path).folder == tmp_path
     assert run.data().spec.plain() == run.content["data"]
-    assert run.about(run.game())["title"] == "avatars-sngan"
+    assert run.about(run.game())["title"] == "avatars-r1_gan"
     with pytest.raises(UserError, match="no run under nowhere"):
         TrainedRun.find("last", "nowhere")

@@ -41,7 +41,7 @@ def test_the_package_itself_imports_nothing_heavy():
 
 def test_train_score_and_compare(quick, capsys, tmp_path):
     run = saddlepoint.train(*quick)
-    assert run.folder.parent.name == "outputs" and run.folder.name.startswith("sngan-seed0-")
+    assert run.folder.parent.name == "outputs" and run.folder.name.startswith("r1_gan-seed0-")
     assert sorted(run.pictures()) == [0, 3, 6]
     assert run.scores == {} and "not scored" in str(run)
     scores = run.score(*FEW)
@@ -53,7 +53,7 @@ def test_train_score_and_compare(quick, capsys, tmp_path):
     capsys.readouterr()
     saddlepoint.compare(run, named.folder)
     said = capsys.readouterr().out
-    assert "avatars" in said and "sngan" in said
+    assert "avatars" in said and "r1_gan" in said
 
 
 @pytest.mark.parametrize(

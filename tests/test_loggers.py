@@ -78,7 +78,7 @@ def test_wandb_is_told_settings_numbers_over_kimg_pictures_and_the_group(tmp_pat
     for name, more in (("a", ["seed=0"]), ("b", ["seed=1"]), ("c", ["gan.n_dis=2"])):
         train_here([*words, *more, f"output_dir={tmp_path}", f"run_name={name}"])
     first, second, other = told
-    assert first.settings["gan"]["n_dis"] == 1 and first.settings["method"] == "sngan"
+    assert first.settings["gan"]["n_dis"] == 1 and first.settings["method"] == "r1_gan"
     assert first.axes["*"] == "kimg"
     assert all(row["kimg"] == 0.008 * row["trainer/global_step"] for row in first.rows)
     assert {"FD-avatars", "samples"} & set().union(*first.rows)

@@ -29,8 +29,8 @@ PAIRS = {
     "resnet": (ResNetGenerator, ResNetDiscriminator, (32, 48, 64, 128)),
     "lite": (LiteGenerator, LiteDiscriminator, (16, 32, 64)),
     "lite_patches": (
-        partial(LiteGenerator, patch_size=2),
-        partial(LiteDiscriminator, patch_size=2),
+        partial(LiteGenerator, patch_size=2, depth=2),
+        partial(LiteDiscriminator, patch_size=2, depth=2),
         (16, 32, 64),
     ),
     "dcgan": (DCGANGenerator, DCGANDiscriminator, (16, 32, 48, 64, 128)),
@@ -129,8 +129,12 @@ def test_dcgan_is_initialised_and_normalised_as_in_the_paper():
 
 def test_patches_leave_out_the_largest_maps():
     generator, discriminator = (make(shape=(3, 32, 32)) for make in PAIRS["lite_patches"][:2])
-    # Linear 64 x 2048, convolutions 128-128, 128-64, 64-12; 12-64, 64-128, 128-128; their norms.
-    assert parameters(generator) == 362_060 and parameters(discriminator) == 402_497
+    assert parameters(*generator.convs) == sum(
+        (9 * a + 1) * b for a, b in [(128, 128), (128, 128), (128, 64), (64, 64)]
+    )
+    assert parameters(*discriminator.convs) == sum(
+        (k * a + 1) * b for k, a, b in [(16, 64, 128), (9, 128, 128), (16, 128, 128), (9, 128, 128)]
+    )
     sizes = []
     for conv in (generator.to_image, discriminator.from_image):
         conv.register_forward_hook(lambda _, inputs, __: sizes.append(tuple(inputs[0].shape[1:])))

@@ -109,7 +109,7 @@ def test_an_installed_package_trains_in_an_empty_folder(run, installed, tmp_path
     where = run("-c", "import saddlepoint; print(saddlepoint.__file__)").strip()
     assert Path(where).parent == installed / "saddlepoint"
     said = run(command, "train", *TINY, "run_name=run")
-    assert "avatars-sngan: 2 iterations, in outputs/run" in said
+    assert "avatars-r1_gan: 2 iterations, in outputs/run" in said
     assert (tmp_path / "outputs" / "run" / "checkpoints" / "last.ckpt").exists()
     run(command, "sample", "run=last", "images=4")
     assert {path.name for path in tmp_path.iterdir()} == {"outputs"}
@@ -136,4 +136,4 @@ def test_the_script_of_a_checkout_does_the_same(run, tmp_path):
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "saddlepoint").symlink_to(ROOT)
     said = run(ROOT / "train.py", *TINY, "run_name=run", path=tmp_path / "path")
-    assert "avatars-sngan: 2 iterations, in outputs/run" in said
+    assert "avatars-r1_gan: 2 iterations, in outputs/run" in said

@@ -12,6 +12,7 @@ a convolution has most to do and fewest channels to do it with.
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -40,6 +41,7 @@ class LiteGenerator(Generator):
         width: channels at 4 x 4 and 8 x 8; half of it at 16 x 16, a quarter above.
         upsampling: "nearest", "bilinear", "zero_insertion" or "transposed".
         patch_size: p of the p x p pixels that a position of the last map holds, 1 or 2.
+        depth: convolutions at each size but the first; those after the first keep the size.
 
     Raises:
         UserError: a resolution or kind of upsampling that does not exist.
@@ -55,17 +57,20 @@ class LiteGenerator(Generator):
         width: Size = 128,
         upsampling: Upsampling = "nearest",
         patch_size: Literal[1, 2] = 1,
+        depth: Size = 1,
     ) -> None:
         super().__init__()
         self.shape, self.latent_dim, self.patch_size = tuple(shape), latent_dim, patch_size
         channels = _channels(check_resolution("lite", shape, RESOLUTIONS) // patch_size, width)
         self.bottom_shape = (channels[0], 4, 4)
         self.project = linear(latent_dim, channels[0] * 16)
-        self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, condition) for c in channels)
-        self.convs = nn.ModuleList(
-            UpConvolution(channels[i], channels[i + 1], 3, upsampling=upsampling)
-            for i in range(len(channels) - 1)
-        )
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        for before, after in itertools.pairwise(channels):
+            self.convs.append(UpConvolution(before, after, 3, upsampling=upsampling))
+            self.convs.extend(convolution(after, after, 3) for _ in range(depth - 1))
+            self.norms.append(ConditionalBatchNorm2d(before, condition))
+            self.norms.extend(ConditionalBatchNorm2d(after, condition) for _ in range(depth - 1))
+        self.norms.append(ConditionalBatchNorm2d(channels[-1], condition))
         self.to_image = convolution(channels[-1], shape[0] * patch_size**2, 3)
 
     def forward(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -121,6 +126,7 @@ class LiteDiscriminator(Discriminator):
         spectral_norm: whether every layer has it.
         pooling: "sum", "mean" or "flatten".
         patch_size: p of the p x p pixels that a position of the first map holds, 1 or 2.
+        depth: convolutions at each size but the first; those after the first keep the size.
 
     Raises:
         UserError: a resolution, kernel size or pooling that does not exist.
@@ -137,6 +143,7 @@ class LiteDiscriminator(Discriminator):
         spectral_norm: bool = True,
         pooling: Pooling = "flatten",
         patch_size: Literal[1, 2] = 1,
+        depth: Size = 1,
     ) -> None:
         resolution = check_resolution("lite", shape, RESOLUTIONS)
         channels = _channels(resolution // patch_size, width)[::-1]
@@ -147,20 +154,20 @@ class LiteDiscriminator(Discriminator):
             spectral_norm=spectral_norm,
         )
         self.pooling, self.patch_size = pooling, patch_size
-        self.from_image = convolution(
-            shape[0] * patch_size**2, channels[0], 3, spectral_norm=spectral_norm
-        )
-        self.convs = nn.ModuleList(
-            convolution(a, b, kernel_size, stride=2, spectral_norm=spectral_norm)
-            for a, b in itertools.pairwise(channels)
-        )
+        conv = partial(convolution, spectral_norm=spectral_norm)
+        self.from_image = conv(shape[0] * patch_size**2, channels[0], 3)
+        self.convs = nn.ModuleList()
+        for before, after in itertools.pairwise(channels):
+            self.convs.append(conv(before, after, kernel_size, stride=2))
+            self.convs.extend(conv(after, after, 3) for _ in range(depth - 1))
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Local map (n, c, 8, 8) and pooled vector (n, d)."""
         patches = F.pixel_unshuffle(images, self.patch_size)
         local = hidden = F.leaky_relu(self.from_image(patches), 0.1)
         for conv in self.convs:
-            local, hidden = hidden, F.leaky_relu(conv(hidden), 0.1)
+            local = hidden if conv.stride == (2, 2) else local
+            hidden = F.leaky_relu(conv(hidden), 0.1)
         return local, pool(hidden, self.pooling)
 
 

@@ -91,6 +91,6 @@ class UpConvolution(nn.Module):
         S. Laine, J. Lehtinen, "Progressive Growing of GANs", ICLR 2018, fuse them so in their code.
         """
         conv, padding = self.conv, self.conv.kernel_size[0] // 2
-        kernel = F.avg_pool2d(conv.weight, 2, stride=1, padding=1, divisor_override=1)
+        kernel = 4 * F.avg_pool2d(conv.weight, 2, stride=1, padding=1)
         kernel = kernel.flip(2, 3).transpose(0, 1)
         return F.conv_transpose2d(features, kernel, conv.bias, stride=2, padding=padding)
