@@ -23,7 +23,8 @@ class PICA(RepresentationMethod):
 
     Args:
         clusters: K of each head: an over-clustering one, and the last, which tells the clusters.
-        balance: lambda, weight of the entropy that keeps clusters from being empty.
+        balance: lambda, weight of the entropy that keeps clusters from being empty; small batches
+            want less of it, see `imbalance`.
         sobel: whether the encoder sees edges only, as in the paper.
         settings: of `RepresentationMethod`; the paper's encoder is a ResNet-34.
     """
@@ -82,6 +83,13 @@ def partition_confidence(p: Tensor, q: Tensor) -> Tensor:
 
 
 def imbalance(p: Tensor) -> Tensor:
-    """Log K - H(mean of p over the batch): 0 for equal clusters, log K for a single one."""
+    """Log K - H(mean of p over the batch): 0 for equal clusters, log K for a single one.
+
+    Certain assignments to equal clusters still cost about (K - 1) / 2n in a batch of n, by the
+    chance of the draw; soft ones cost less.
+
+    Args:
+        p: soft assignments (n, K).
+    """
     mean = p.mean(0)
     return math.log(len(mean)) + torch.special.xlogy(mean, mean).sum()

@@ -93,6 +93,16 @@ def test_closed_forms_of_pica(k):
     assert loss.item() > least
 
 
+@pytest.mark.parametrize(("k", "n"), [(10, 128), (40, 512)])
+def test_a_batch_that_is_drawn_from_equal_clusters_looks_imbalanced(k, n):
+    generator = keyed_generator("drawn clusters")
+    drawn = torch.eye(k)[torch.randint(k, (500, n), generator=generator)]
+    costs = torch.stack([imbalance(p) for p in drawn])
+    assert costs.mean().item() == pytest.approx((k - 1) / (2 * n), rel=0.1)
+    soft = (drawn + 1 / k) / 2  # the same clusters, half as certain
+    assert torch.stack([imbalance(p) for p in soft]).mean() < costs.mean() / 2
+
+
 def test_edges_of_a_ramp_and_of_a_plain():
     ramp = torch.arange(6.0).expand(1, 3, 6, 6)
     across, down = Sobel()(ramp)[0]
