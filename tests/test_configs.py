@@ -32,6 +32,7 @@ SIZES = {
     "sagan": 32,
     "dcgan": 32,
     "lite": 16,
+    "lite_patches": 16,
     "aae": 16,
     "lite_autoencoder": 16,
     "mlp": None,

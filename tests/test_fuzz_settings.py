@@ -225,7 +225,7 @@ def test_help_of_a_setting_and_of_a_group(capsys):
     assert output.startswith("gan.n_dis: 3\n  discriminator updates per iteration")
     assert "a whole number of at least 1" in output and "default 5" in output
     assert command(["gan.generator_optimizer", "--help"]) == 0
-    assert "gan.generator_optimizer.lr: 0.001\n  learning rate" in capsys.readouterr().out
+    assert "gan.generator_optimizer.lr: 0.002\n  learning rate" in capsys.readouterr().out
     assert command(["--help", "gan.n_diss"]) == 2
     assert "did you mean 'gan.n_dis'?" in capsys.readouterr().err
 

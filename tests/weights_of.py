@@ -5,9 +5,10 @@
 Prints {case: digest of all trained weights} as JSON. CONF is the folder of settings; with that of
 an earlier version, its folder has to come first on PYTHONPATH. Run it on one thread.
 
-Two things are done as earlier versions did, which round otherwise: spectral norms are computed one
-by one (tests/test_joint_spectral_norm.py compares them with those computed together), and what is
-rectified is rectified once more, so that gradients are summed in the old order.
+Three things are done as earlier versions did, which round otherwise: spectral norms are computed
+one by one (tests/test_joint_spectral_norm.py compares them with those computed together), pools and
+upsampling take place outside of convolutions (tests/test_resampling.py), and what is rectified is
+rectified once more, so that gradients are summed in the old order.
 """
 
 import contextlib
@@ -56,13 +57,17 @@ def parts(config):
 
 
 def round_as_before() -> None:
-    """Let every layer normalise its weight in its own pass, and every block rectify its input."""
+    """Let every layer do its own: normalise its weight, pool or upsample, rectify its input."""
     with contextlib.suppress(ImportError):  # in earlier versions they do
+        from saddlepoint.gans.networks.downsampling import AveragePool
         from saddlepoint.gans.networks.joint_spectral_norm import JointSpectralNorm
         from saddlepoint.gans.networks.resnet_blocks import DiscriminatorBlock
+        from saddlepoint.gans.networks.upsampling import UpConvolution, upsample
 
         rest = DiscriminatorBlock.after_relu
         JointSpectralNorm.computed = lambda *_, **__: contextlib.nullcontext()
+        AveragePool.after = lambda pool, conv, x: pool(conv(x))
+        UpConvolution.from_nearest = lambda up, x: up.conv(upsample(x, "nearest"))
         DiscriminatorBlock.after_relu = lambda block, _, x: rest(block, torch.relu(x), x)
 
 

@@ -64,13 +64,12 @@ class LiteGenerator(Generator):
         channels = _channels(check_resolution("lite", shape, RESOLUTIONS) // patch_size, width)
         self.bottom_shape = (channels[0], 4, 4)
         self.project = linear(latent_dim, channels[0] * 16)
-        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        widths = [channels[0], *(c for c in channels[1:] for _ in range(depth))]
+        self.norms = nn.ModuleList(ConditionalBatchNorm2d(c, condition) for c in widths)
+        self.convs = nn.ModuleList()
         for before, after in itertools.pairwise(channels):
             self.convs.append(UpConvolution(before, after, 3, upsampling=upsampling))
             self.convs.extend(convolution(after, after, 3) for _ in range(depth - 1))
-            self.norms.append(ConditionalBatchNorm2d(before, condition))
-            self.norms.extend(ConditionalBatchNorm2d(after, condition) for _ in range(depth - 1))
-        self.norms.append(ConditionalBatchNorm2d(channels[-1], condition))
         self.to_image = convolution(channels[-1], shape[0] * patch_size**2, 3)
 
     def forward(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
