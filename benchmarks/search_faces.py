@@ -22,7 +22,12 @@ SPACE = [
     "loss=hinge,non_saturating,wasserstein",
 ]
 SMALL = [
-    *("experiment=faces", "network.generator.width=32", "network.discriminator.width=32"),
+    *(
+        "experiment=small",
+        "gan=sngan",
+        "network.generator.width=32",
+        "network.discriminator.width=32",
+    ),
     *("batch_size=32", "iterations=120", "trainer=cpu", "protocol=none"),
     *("sample_every=1000", "score_every=1000", "checkpoint_every=1000"),
     *("monitor=quick", "monitor.num_fake=1000"),
