@@ -1,6 +1,7 @@
 """Processes that cannot find each other are refused in a sentence, before anything is written."""
 
 import signal
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -85,6 +86,22 @@ def test_a_notice_is_handed_to_who_listened_before_the_run():
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert heard == [signal.SIGUSR2]
+
+
+def test_a_requeue_that_ends_who_asked_for_it_is_no_failure():
+    def requeue(number, frame):
+        subprocess.run(["sh", "-c", f"kill -{sent} $$"], check=True)
+
+    before = signal.signal(signal.SIGUSR2, requeue)
+    try:
+        sent = "TERM"
+        with pytest.raises(SystemExit):
+            hand_over(signal.SIGUSR2)
+        sent = "KILL"
+        with pytest.raises(subprocess.CalledProcessError):
+            hand_over(signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 def test_the_same_command_begins_goes_on_and_is_done(tmp_path, capfd):

@@ -2,6 +2,8 @@
 
 import contextlib
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -88,8 +90,15 @@ def signals_given_back() -> Iterator[None]:
 def hand_over(number: signal.Signals) -> None:
     """Let who listened to a scheduler's notice before this run act on it, now that all is saved.
 
-    Submitit's jobs do: they requeue themselves and exit.
+    Submitit's jobs do: they requeue themselves and exit. A requeue ends all processes of the job,
+    at times the very one that asks for it before that has come back: no failure of the run's.
     """
     handler = signal.getsignal(number)
-    if number in NOTICES and callable(handler):
+    if number not in NOTICES or not callable(handler):
+        return
+    try:
         handler(number, None)
+    except subprocess.CalledProcessError as error:
+        if error.returncode != -signal.SIGTERM:
+            raise
+        sys.exit(-1)  # as Submitit does after a requeue
