@@ -60,7 +60,7 @@ class LiteGenerator(Generator):
         depth: Size = 1,
     ) -> None:
         super().__init__()
-        self.shape, self.latent_dim, self.patch_size = tuple(shape), latent_dim, patch_size
+        self.shape, self.latent_dim = tuple(shape), latent_dim
         channels = _channels(check_resolution("lite", shape, RESOLUTIONS) // patch_size, width)
         self.bottom_shape = (channels[0], 4, 4)
         self.project = linear(latent_dim, channels[0] * 16)
@@ -71,6 +71,7 @@ class LiteGenerator(Generator):
             self.convs.append(UpConvolution(before, after, 3, upsampling=upsampling))
             self.convs.extend(convolution(after, after, 3) for _ in range(depth - 1))
         self.to_image = convolution(channels[-1], shape[0] * patch_size**2, 3)
+        self.of_patches = nn.PixelShuffle(patch_size) if patch_size > 1 else nn.Identity()
 
     def forward(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
         """Draw images (n, c, h, h), float32 in [-1, 1], from latents (n, d) and conditions."""
@@ -78,7 +79,7 @@ class LiteGenerator(Generator):
         for norm, conv in zip(self.norms, self.convs, strict=False):
             hidden = conv(F.relu(norm(hidden, condition)))
         patches = self.to_image(F.relu(self.norms[-1](hidden, condition)))
-        return torch.tanh(F.pixel_shuffle(patches, self.patch_size).float())
+        return torch.tanh(self.of_patches(patches).float())
 
 
 class LiteEncoder(nn.Module):
@@ -152,8 +153,9 @@ class LiteDiscriminator(Discriminator):
             pooled_features=channels[-1] * (16 if pooling == "flatten" else 1),
             spectral_norm=spectral_norm,
         )
-        self.pooling, self.patch_size = pooling, patch_size
+        self.pooling = pooling
         conv = partial(convolution, spectral_norm=spectral_norm)
+        self.to_patches = nn.PixelUnshuffle(patch_size) if patch_size > 1 else nn.Identity()
         self.from_image = conv(shape[0] * patch_size**2, channels[0], 3)
         self.convs = nn.ModuleList()
         for before, after in itertools.pairwise(channels):
@@ -162,8 +164,7 @@ class LiteDiscriminator(Discriminator):
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Local map (n, c, 8, 8) and pooled vector (n, d)."""
-        patches = F.pixel_unshuffle(images, self.patch_size)
-        local = hidden = F.leaky_relu(self.from_image(patches), 0.1)
+        local = hidden = F.leaky_relu(self.from_image(self.to_patches(images)), 0.1)
         for conv in self.convs:
             local = hidden if conv.stride == (2, 2) else local
             hidden = F.leaky_relu(conv(hidden), 0.1)
