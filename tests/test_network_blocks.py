@@ -97,6 +97,14 @@ def test_conditional_batch_norm_equals_batch_norm_when_classes_agree(training):
     torch.testing.assert_close(ConditionalBatchNorm2d(5)(features), nn.BatchNorm2d(5)(features))
 
 
+def test_batch_norm_without_averages_normalises_by_its_batch_in_eval_mode_as_well():
+    features = 3 * torch.randn(8, 5, 4, 4) + 1
+    ours, plain = ConditionalBatchNorm2d(5).eval(), nn.BatchNorm2d(5).eval()
+    for norm in (ours.norm, plain):
+        norm.running_mean = norm.running_var = None  # as protocol.batch_norm=batch does
+    torch.testing.assert_close(ours(features), plain(features))
+
+
 def test_conditional_batch_norm_uses_the_gain_of_each_class():
     layer = ConditionalBatchNorm2d(500, Classes(4))
     assert layer.gain.weight.mean().item() == pytest.approx(1.0, abs=2e-3)

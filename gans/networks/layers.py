@@ -70,7 +70,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         affine, momentum = (self.weight, self.bias), self.momentum or 0.0
         follows = self.track_running_stats or not self.training
         averages = (self.running_mean, self.running_var) if follows else (None, None)
-        return F.batch_norm(features, *averages, *affine, self.training, momentum, self.eps)
+        by_batch = self.training or averages[0] is None  # without averages, in eval mode as well
+        return F.batch_norm(features, *averages, *affine, by_batch, momentum, self.eps)
 
 
 class Float32Linear(nn.Linear):
