@@ -58,6 +58,7 @@ class Run:
         title: names what was trained.
         method: name of the method.
         terms: what stacks on it.
+        condition: kind of what its generations are asked for; None for nothing, or not known.
         seed: of training; None if not known.
         settings: all of them, ``{"gan.n_dis": 5, ...}``; empty for images from elsewhere.
         shape: of one item.
@@ -70,6 +71,7 @@ class Run:
     title: str
     method: str
     terms: tuple[str, ...]
+    condition: str | None
     seed: int | None
     settings: dict[str, Any]
     shape: tuple[int, ...]
@@ -181,6 +183,7 @@ def _run(file: Path, newest: dict[str, Any]) -> Run:
         title=title,
         method=printable(config.get("method") or title),
         terms=tuple(printable(name) for name in config.get("terms") or {}),
+        condition=None if about.get("condition") is None else printable(about["condition"]),
         seed=seed if isinstance(seed, int) else None,
         settings={**flat(config), **({MIDWAY: said_of_changes(changes)} if changes else {})},
         shape=tuple((about.get("data") or {}).get("shape") or ()),

@@ -170,7 +170,7 @@ def row_of(entries: list[Entry], best: bool) -> Row:
 
 
 def tell_apart(rows: list[Row]) -> None:
-    """Name the settings in which rows of the same method and terms differ."""
+    """Name the settings in which rows of the same method and terms differ, and any condition."""
     namesakes: dict[tuple, list[Row]] = {}
     for row in rows:
         namesakes.setdefault((row.run.method, row.run.terms), []).append(row)
@@ -187,6 +187,9 @@ def tell_apart(rows: list[Row]) -> None:
             for key in varying
             if not (key.startswith("gan.") and key.removeprefix("gan.") in varying)
         ]
+        if len({row.run.condition for row in same}) > 1:  # told by its kind
+            shown = [key for key in shown if not key.startswith("condition.")]
         for row in same:
             said = [*shown, MIDWAY]  # the last even of a row that stands alone
-            row.settings = {k: row.run.settings[k] for k in said if k in row.run.settings}
+            asked = {"condition": row.run.condition} if row.run.condition else {}
+            row.settings = asked | {k: row.run.settings[k] for k in said if k in row.run.settings}

@@ -14,8 +14,9 @@ A record holds
     iteration   finished iterations; null, as the next two, for images from elsewhere
     kimg        thousands of real images shown
     seconds     wall-clock of the run, over all its interruptions
-    run         what was trained, as the caller says: method, data, settings; under changes those
-                that were changed in its course, each time with the iteration
+    run         what was trained, as the caller says: method, data, settings; under condition the
+                kind of what is asked of a generation; under changes the settings that were changed
+                in its course, each time with the iteration
     parameters  {network: how many parameters it has}, where that is known
     hardware    {device, devices, cpu, cores} that it was trained on; null if not known
     versions    of Python and the libraries that scored it

@@ -40,6 +40,7 @@ class CurrentRun:
         title: names what is trained.
         data: what the data are, in plain values.
         folder: where everything lies.
+        condition: the kind of what is asked of a generation; None for nothing.
         stages: what the stages before it say of what they have made, by name.
         typed: the words of the command that begins or resumes it.
         iteration: where this process takes it up.
@@ -55,6 +56,7 @@ class CurrentRun:
     title: str
     data: dict[str, Any]
     folder: Path
+    condition: str | None = None
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
     typed: list[str] | None = None
     iteration: int = 0
@@ -75,7 +77,7 @@ class CurrentRun:
     def about(self) -> dict[str, Any]:
         """What a record says was trained."""
         about = {"title": self.title, "config": self.settings, "data": self.data}
-        more = {"stages": self.stages, "changes": self.changes}
+        more = {"condition": self.condition, "stages": self.stages, "changes": self.changes}
         return {**about, **{key: value for key, value in more.items() if value}}
 
     @property

@@ -100,6 +100,7 @@ def train(
         overrides,
         title=title,
         data=data.spec.plain(),
+        condition=game.condition and game.condition.kind,
         stages=reports,
         folder=point or (new_folder(config, title) if left is None else left.folder),
         typed=typed,

@@ -157,6 +157,7 @@ class TrainedRun:
         config, data = self.content["config"], self.content["data"]
         about = {"title": title_of(self.config, data["name"], game), "config": config, "data": data}
         more = {key: self.content.get(key) for key in ("stages", "changes")}
+        more["condition"] = game.condition and game.condition.kind
         return {**about, **{key: value for key, value in more.items() if value}}
 
     def game(self, device: torch.device | str = "cpu") -> Game:

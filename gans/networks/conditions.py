@@ -126,6 +126,18 @@ class Classes(Editable):
             )
         return cls(spec.num_classes, frequencies, spec.classes)
 
+    @classmethod
+    def where_known(
+        cls, spec: Any, frequencies: Literal["uniform", "data"] = "uniform"
+    ) -> "Classes | None":
+        """The classes of a data set; None where it has none.
+
+        Args:
+            spec: of the data, see `datamodules.base.DataSpec`.
+            frequencies: see above.
+        """
+        return cls.of_data(spec, frequencies) if spec.num_classes else None
+
     def fill(self, data: Any) -> None:
         """Count the labels, where their frequencies matter."""
         if self.shares is not None:
