@@ -16,6 +16,8 @@ from saddlepoint.gans.networks.conditions import Attributes, Classes, Vectors
 from saddlepoint.gans.networks.lite import LiteDiscriminator, LiteGenerator
 from saddlepoint.items import Items
 from saddlepoint.randomness import Draws, keyed_generator
+from saddlepoint.records.reading import read_records
+from saddlepoint.records.record import FILE_NAME
 from saddlepoint.runs.build import build_game, game_of_checkpoint
 from saddlepoint.runs.trained_run import TrainedRun
 
@@ -239,6 +241,27 @@ def test_what_the_data_lack_is_refused_in_one_sentence(make, sentence):
     message = str(refused.value)
     assert message.endswith(".")
     assert ". " not in message and "\n" not in message
+
+
+def test_by_default_classes_are_asked_for_where_the_data_have_any():
+    assert Classes.where_known(spec_of(SHAPE)) is None
+    known = Classes.where_known(spec_of(SHAPE, 3), frequencies="data")
+    assert (known.num_classes, known.shares.numel()) == (3, 3)
+    small = ["network.generator.width=8", "network.discriminator.width=8", "network=lite"]
+    config = composed(small)
+    for num_classes, kind in ((0, None), (3, "classes")):
+        game = build_game(config, spec_of(SHAPE, num_classes))
+        assert (game.condition and game.condition.kind) == kind
+
+
+def test_records_hold_what_kind_of_condition_there_is(tmp_path):
+    words = ["iterations=2", "score_every=2", f"output_dir={tmp_path}", *QUICK]
+    for name, more in (("with", ()), ("without", ("condition=none",))):
+        train_here([*words, "monitor=quick", "monitor.num_fake=64", f"run_name={name}", *more])
+    asked, free = (read_records(tmp_path / n / FILE_NAME)[-1] for n in ("with", "without"))
+    assert asked["run"]["condition"] == "classes" and "condition" not in free["run"]
+    run = TrainedRun.find(tmp_path / "with", tmp_path)
+    assert run.about(run.game())["condition"] == "classes"
 
 
 def test_data_with_attributes_give_a_condition():

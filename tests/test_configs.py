@@ -254,8 +254,10 @@ def test_configuration_mentions_no_absolute_paths():
 
 
 def test_the_default_run_is_the_experiment_faces_and_a_gan_is_as_published():
-    default, faces = composed([]), composed(["experiment=faces", "gan=r1_gan"])
-    assert default == faces
+    default = composed([])
+    assert default == composed(["experiment=faces_by_class", "gan=r1_gan"])
+    assert default == composed(["experiment=faces", "gan=r1_gan", "condition=auto"])
+    assert not composed(["condition=none"]).condition
     assert (default.method, default.iterations, default.gan.n_dis) == ("r1_gan", 2000, 1)
     assert default.gan.generator_optimizer.lr == 2e-3
     assert default.terms.r1.every == 4 and not default.network.discriminator.spectral_norm

@@ -218,6 +218,16 @@ def test_settings_that_change_training_make_rows_and_name_themselves(tmp_path):
     ]
 
 
+def test_a_condition_is_named_even_of_a_row_that_stands_alone(tmp_path):
+    asked = config(condition={"_target_": "conditions.Classes.of_data", "frequencies": "data"})
+    line = record({"FID": 5.0}, config=asked)
+    line["run"]["condition"] = "classes"
+    write_run(tmp_path / "asked", [line])
+    assert [row.settings for row in one_table(tmp_path).rows] == [{"condition": "classes"}]
+    write_run(tmp_path / "free", [record({"FID": 10.0}, config=config())])
+    assert [row.settings for row in one_table(tmp_path).rows] == [{"condition": "classes"}, {}]
+
+
 def test_spreads_over_training_and_evaluation_seeds_are_kept_apart(tmp_path):
     for seed, (fid, noise) in enumerate(((10.0, 0.3), (12.0, 0.4))):
         by_seed = {"FID": [fid - noise, fid + noise]}
