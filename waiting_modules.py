@@ -2,10 +2,11 @@
 
 Lightning imports torch's compiler for one class, to know compiled networks by it, and torch's
 optimisers tell the compiler in every step what it is to leave alone; torchmetrics imports
-matplotlib for metrics that plot themselves. That is half of what a start takes, and most runs
-neither compile nor plot a metric. So those who ask get the stand-ins below, in place of the module.
-It is imported, by Python's own import and from its beginning, as soon as anything else is asked of
-it, or anyone else asks: a part of it, ``torch.compile``, `dir`.
+matplotlib for metrics that plot themselves; and where Lightning counts operations torch imports
+Triton. That is half of what a start takes, and most runs do none of this. So those who ask get the
+stand-ins below, in place of the module. It is imported, by Python's own import and from its
+beginning, as soon as anything else is asked of it, or anyone else asks: a part of it,
+``torch.compile``, `dir`.
 """
 
 import importlib
@@ -18,6 +19,7 @@ from typing import Any
 from weakref import WeakSet
 
 COMPILER, PLOTS = "torch._dynamo", "torchmetrics.utilities.plot"
+FLOPS = "torch.utils.flop_counter"
 
 _wanted: set[str] = set()  # modules that wait no longer
 _taking = threading.Lock()
@@ -69,6 +71,11 @@ def plot_single_or_multi_val(*values: Any, **named: Any) -> Any:
     return _imported(PLOTS).plot_single_or_multi_val(*values, **named)
 
 
+def FlopCounterMode(*arguments: Any, **named: Any) -> Any:  # noqa: N802
+    """Counts floating-point operations."""
+    return _imported(FLOPS).FlopCounterMode(*arguments, **named)
+
+
 _METRIC = {  # two of its names are types, read in annotations alone
     "plot_single_or_multi_val": plot_single_or_multi_val,
     "_AX_TYPE": object,
@@ -83,6 +90,11 @@ STAND_INS: dict[str, dict[str, dict[str, Any]]] = {
         "pytorch_lightning.trainer.connectors.logger_connector.result": {"disable": disable_later},
         "torch.optim.optimizer": {"graph_break": graph_break},
         "torch._compile": {"disable": disable},
+    },
+    FLOPS: {
+        "pytorch_lightning.utilities.model_summary.model_summary": {
+            "FlopCounterMode": FlopCounterMode
+        },
     },
     PLOTS: {"torchmetrics.metric": _METRIC, "torchmetrics.collections": _METRIC},
 }

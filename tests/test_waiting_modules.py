@@ -140,6 +140,22 @@ import torchmetrics.utilities.plot
 assert torchmetrics.utilities.plot._AX_TYPE is matplotlib.axes.Axes
 assert type(torchmetrics.utilities.plot) is type(sys)
 """,
+    "Lightning counts operations": """
+import pytorch_lightning
+from pytorch_lightning.utilities.model_summary import ModelSummary
+from saddlepoint.waiting_modules import FLOPS
+assert waits(FLOPS)
+class Layer(pytorch_lightning.LightningModule):
+    example_input_array = torch.ones(3, 4)
+    def __init__(self):
+        super().__init__()
+        self.weights = torch.nn.Linear(4, 5, bias=False)
+    def forward(self, x):
+        return self.weights(x)
+assert ModelSummary(Layer()).total_flops == 2 * 3 * 4 * 5
+import torch.utils.flop_counter
+assert not waits(FLOPS) and type(torch.utils.flop_counter) is type(sys)
+""",
     "what is there already stays": """
 sys.meta_path.remove(waiting_modules._Finder)
 import torch._dynamo
