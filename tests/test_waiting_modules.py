@@ -82,6 +82,19 @@ import pytorch_lightning
 own = torch.compiler.disable(lambda x: x + 1)
 assert there() and own._torchdynamo_disable and own(1) == 2
 """,
+    "a torch that keeps the compiler's answer elsewhere gets the compiler's": """
+import torch._dynamo
+space = {"__name__": "torch._compile", "torch": torch, "own": lambda x: x + 1}
+exec("kept = torch._dynamo.disable(own, True, wrapping=False)", space)
+assert there() and space["kept"]._torchdynamo_disable and space["kept"](1) == 2
+""",
+    "Lightning that gives a reason gets the compiler's": """
+import pytorch_lightning
+module = "pytorch_lightning.trainer.connectors.logger_connector.result"
+space = {"__name__": module, "torch": torch, "own": lambda x: x + 1}
+exec("kept = torch.compiler.disable(own, reason='a reason')", space)
+assert there() and space["kept"]._torchdynamo_disable and space["kept"](1) == 2
+""",
     "a part comes after its package": """
 import torch._dynamo.config as config
 assert there() and not waits(COMPILER)
