@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from types import FrameType, FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 from weakref import WeakSet
 
@@ -90,6 +90,10 @@ STAND_INS: dict[str, dict[str, dict[str, Any]]] = {
         "pytorch_lightning.trainer.connectors.logger_connector.result": {"disable": disable_later},
         "torch.optim.optimizer": {"graph_break": graph_break},
         "torch._compile": {"disable": disable},
+        # A process group lets the compiler forget which code it traces: it knows none yet.
+        "torch.distributed.distributed_c10d": {
+            "trace_rules": SimpleNamespace(clear_lru_cache=lambda: None)
+        },
     },
     FLOPS: {
         "pytorch_lightning.utilities.model_summary.model_summary": {

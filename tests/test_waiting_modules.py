@@ -77,6 +77,16 @@ if waits(COMPILER):  # older ones of Lightning's disable nothing
     assert torch.equal(compiled(torch.ones(2)), torch.full((2,), 9.0))
     assert seen == [False, False]
 """,
+    "a process group begins": """
+import pytorch_lightning
+assert waits(COMPILER)
+torch.distributed.init_process_group(
+    "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+)
+torch.distributed.all_reduce(torch.ones(2))
+torch.distributed.destroy_process_group()
+assert waits(COMPILER) and not there()
+""",
     "a decorator of one's own is the compiler's": """
 import pytorch_lightning
 own = torch.compiler.disable(lambda x: x + 1)
