@@ -5,13 +5,14 @@ From Python: `train`, `load` and `compare`; each imports what it needs when it i
 
 from typing import TYPE_CHECKING, Any
 
-from saddlepoint.lazy_library import install
+from saddlepoint import lazy_library, waiting_modules
 
 if TYPE_CHECKING:
     from saddlepoint.exports.generator import TrainedGenerator
     from saddlepoint.runs.from_python import Run
 
-install()
+lazy_library.install()
+waiting_modules.install()
 
 __all__ = ["compare", "load", "train"]
 

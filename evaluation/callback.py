@@ -85,7 +85,8 @@ class ScoreCallback(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Get ready: whatever is missing for a score shows now, not hours later.
 
-        A score that the run was to have when it was stopped is made up.
+        Real images are passed through the extractors with the first score. A score that the run was
+        to have when it was stopped is made up.
 
         Raises:
             UserError: as `check` does.
@@ -95,7 +96,7 @@ class ScoreCallback(pl.Callback):
         fakes = GeneratorFakes(pl_module, data)
         with untouched(pl_module):
             self.evaluator = self.evaluator.prepare(
-                data, pl_module.device, fakes=fakes, stopped=self.stopped
+                data, pl_module.device, fakes=fakes, stopped=self.stopped, reals_later=True
             )
         self.notes = [self.evaluator.note] if self.evaluator.note else []
         protocol = self.evaluator.protocol_for(fakes)

@@ -14,7 +14,7 @@ from torch import Tensor
 from saddlepoint.errors import UserError
 from saddlepoint.evaluation.edits import read_for
 from saddlepoint.evaluation.fakes import BATCH_OF_STATISTICS, Fakes, Generated, GivenFakes
-from saddlepoint.evaluation.image_pass import ImagePass, Progress
+from saddlepoint.evaluation.image_pass import Collectors, ImagePass, Progress
 from saddlepoint.evaluation.interruption import Stopped, never, until
 from saddlepoint.evaluation.metrics.metric import Metric, SetMetric
 from saddlepoint.evaluation.metrics.pairs import PairMetric, PairValues
@@ -236,6 +236,7 @@ class Evaluator:
         fakes: Fakes | None = None,
         progress: Progress | None = None,
         stopped: Stopped = never,
+        reals_later: bool = False,
     ) -> Self:
         """Load the extractors and take in the real images, or what is cached of them.
 
@@ -245,6 +246,7 @@ class Evaluator:
             fakes: what is to be scored; None where it is not known yet: a generator's images.
             progress: told from now on how far a pass has come; by default lines in a log file.
             stopped: asked from now on before every batch whether to give the score up.
+            reals_later: leave the real images to the first `score`.
 
         Returns:
             This object, which can now `score`.
@@ -265,13 +267,21 @@ class Evaluator:
             if metric.looks:
                 metric.network = self.extractors[metric.extractor]
         self.images = ImagePass(self.extractors, self.jpeg, device, progress, stopped)
-        self.real = self.images.collectors(self.sets, "of_reals", self.protocol.num_real)
+        self.real: Collectors | None = None
+        self.real_side = RealSide(data, self.protocol, self.cache_dir, self.batch_size)
         with torch.no_grad():
-            real = RealSide(data, self.protocol, self.cache_dir, self.batch_size)
-            real.fill(self.real, self.images)
+            if not reals_later:
+                self._take_in_reals()
             for metric in self.pairs:
                 metric.prepare(data, device)
         return self
+
+    def _take_in_reals(self) -> None:
+        """Fill what metrics keep of the real images, whole or not at all."""
+        if self.real is None:
+            real = self.images.collectors(self.sets, "of_reals", self.protocol.num_real)
+            self.real_side.fill(real, self.images)
+            self.real = real
 
     def _protocol(self, spec: Any, num_real: int, num_fake: int) -> Protocol:
         others = [extractor for key, extractor in self.extractors.items() if key is not None]
@@ -320,6 +330,7 @@ class Evaluator:
             ScoreInterruptedError: given up, see `prepare`.
         """
         self._check_inputs(fakes)
+        self._take_in_reals()
         if isinstance(fakes, GivenFakes):
             fakes = fakes.drawn(self.protocol.num_fake)
         values = [self._score_once(fakes, seed) for seed in self.seeds]

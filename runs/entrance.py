@@ -4,8 +4,10 @@ Hydra composes the settings, and they are held against what takes them by its so
 (`outline`). Only then is the command imported, and torch and Lightning with it.
 """
 
+import gc
 import os
 import pkgutil
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,4 +61,13 @@ def _do(command: str, config: DictConfig) -> Any:
 
 
 def _work(command: str) -> Callable[[DictConfig], Any]:
-    return pkgutil.resolve_name(WORK[command])
+    """Import a command. What that makes stays: it is never searched for garbage, a long search."""
+    if "torch" in sys.modules or not gc.isenabled():  # there may be garbage of other work
+        return pkgutil.resolve_name(WORK[command])
+    gc.disable()
+    try:
+        work = pkgutil.resolve_name(WORK[command])
+        gc.freeze()
+    finally:
+        gc.enable()
+    return work

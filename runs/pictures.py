@@ -4,16 +4,18 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from saddlepoint.atomic import whole_file
 from saddlepoint.runs.captions import LINE, SIZE, png_text, wrapped
 from saddlepoint.runs.film_strip import TILES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SMALLEST_TILE = 64  # pixels; smaller images are enlarged by a whole factor
 GAP = 2  # pixels between images
@@ -53,7 +55,7 @@ def save(picture: Image.Image, path: Path) -> Path:
     return path
 
 
-def drawn(figure: Figure) -> Image.Image:
+def drawn(figure: "Figure") -> Image.Image:
     """A Matplotlib figure in pixels."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
@@ -109,10 +111,24 @@ def side_by_side(
 def _grid(images: Tensor, columns: int | None) -> Image.Image:
     columns = columns or math.ceil(math.sqrt(len(images)))
     tiles = enlarged(to_uint8(images.cpu()))
-    grid = make_grid(tiles, nrow=columns, padding=GAP, pad_value=255)
-    picture = Image.fromarray(grid.permute(1, 2, 0).numpy())
+    picture = Image.fromarray(_placed(tiles, columns).permute(1, 2, 0).numpy())
     picture.info[TILES] = f"{tiles.shape[-1]} {tiles.shape[-2]} {columns} {GAP}"
     return picture
+
+
+def _placed(tiles: Tensor, columns: int) -> Tensor:
+    """Images (n, c, h, w) uint8 in rows on white, as torchvision's ``make_grid`` places them."""
+    tiles = tiles.expand(-1, 3, -1, -1) if tiles.shape[1] == 1 else tiles
+    if len(tiles) == 1:
+        return tiles[0]
+    columns = min(columns, len(tiles))
+    channels, height, width = tiles.shape[1:]
+    size = math.ceil(len(tiles) / columns) * (height + GAP) + GAP, columns * (width + GAP) + GAP
+    grid = tiles.new_full((channels, *size), 255)
+    for number, tile in enumerate(tiles):
+        top, left = number // columns * (height + GAP), number % columns * (width + GAP)
+        grid[:, top + GAP : top + GAP + height, left + GAP : left + GAP + width] = tile
+    return grid
 
 
 def _in_columns(named: Mapping[str, Tensor]) -> Image.Image:
@@ -139,6 +155,8 @@ def _in_columns(named: Mapping[str, Tensor]) -> Image.Image:
 
 
 def _scatter(points: Tensor) -> Image.Image:
+    from matplotlib.figure import Figure  # a run on images needs none
+
     figure = Figure(figsize=(5, 5), dpi=100)
     axes = figure.subplots()
     axes.scatter(*points.cpu().T, s=3, alpha=0.4, linewidths=0)

@@ -1,15 +1,16 @@
 """Samples of points over the density that they should have, on the line and in the plane."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from saddlepoint.runs.pictures import drawn
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 REACH = 1.2  # coordinates shown, to both sides
 STEPS = 160  # of the density, along each axis
@@ -40,6 +41,8 @@ class PointPictures:
 
     def draw(self, points: Tensor, caption: str = "") -> Image.Image:
         """Draw samples (n, d); coordinates outside of the frame are not seen."""
+        from matplotlib.figure import Figure  # a run on images needs none
+
         figure = Figure(figsize=(4.2, 4.5), dpi=100, layout="constrained")
         axes = figure.subplots()
         draw = self._in_the_plane if self.dimensions == 2 else self._on_the_line
@@ -51,7 +54,7 @@ class PointPictures:
         picture.info = {"Title": " · ".join(filter(None, caption.split("\n")))}
         return picture
 
-    def _in_the_plane(self, axes: Axes, points: np.ndarray) -> None:
+    def _in_the_plane(self, axes: "Axes", points: np.ndarray) -> None:
         log = np.log(self.density.clip(min=1e-30)).reshape(STEPS, STEPS).T
         edges = (-REACH, REACH, -REACH, REACH)
         peak = log.max()
@@ -63,7 +66,7 @@ class PointPictures:
         axes.scatter(*points.T, s=2.5, color=SAMPLES, alpha=0.6, linewidths=0)
         axes.set(ylim=(-REACH, REACH), aspect="equal")
 
-    def _on_the_line(self, axes: Axes, points: np.ndarray) -> None:
+    def _on_the_line(self, axes: "Axes", points: np.ndarray) -> None:
         axes.fill_between(self.line, self.density, color=TRUTH, alpha=0.25, lw=0, label="true")
         counts, edges = np.histogram(points, BINS, (-REACH, REACH))
         heights = counts / len(points) / np.diff(edges)

@@ -343,9 +343,20 @@ def _libraries_problems(node: Mapping[str, Any], prefix: str = "") -> Iterator[s
         yield from _libraries_problems(value, f"{prefix}{name}.")
 
 
+def without_the_usual(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """A trainer's settings, but for ``deterministic=false`` where nothing else was ever asked for.
+
+    torch imports its compiler to be told so, a second for nothing.
+    """
+    import torch
+
+    so = trainer.get("deterministic") is False and not torch.are_deterministic_algorithms_enabled()
+    return {k: v for k, v in trainer.items() if k != "deterministic" or not so}
+
+
 def _bare(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """A trainer that writes nothing."""
-    kept = {k: v for k, v in trainer.items() if k not in ("callbacks", "logger")}
+    kept = {k: v for k, v in without_the_usual(trainer).items() if k not in ("callbacks", "logger")}
     quiet = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "logger")
     return {**kept, **dict.fromkeys(quiet, False)}
 

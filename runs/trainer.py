@@ -13,6 +13,7 @@ from saddlepoint.runs.csv_file import CSVFile
 from saddlepoint.runs.current_run import CurrentRun
 from saddlepoint.runs.loggers import Wandb, group_of
 from saddlepoint.runs.processes import environment_plugins, refuse_misfits
+from saddlepoint.runs.settings import without_the_usual
 
 #: What a run sets itself; and the setting that does what a user may have wanted of it.
 OWN = {
@@ -85,6 +86,7 @@ def build_trainer(
     for key in OWN.keys() & settings.keys():
         instead = OWN[key][1] and f", and use {OWN[key][1]}"
         raise UserError(f"trainer.{key} is set by the run itself: leave it out{instead}.")
+    settings = without_the_usual(settings)
     settings = {k: v for k, v in settings.items() if k not in ("callbacks", "logger")}
     settings |= {key: value for key, (value, _) in OWN.items()}
     settings["default_root_dir"] = str(run.folder)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.utils import make_grid
 
 from saddlepoint.runs.panels.grids import slerp, truncate
-from saddlepoint.runs.pictures import GAP, HEADING, picture_of, save, to_uint8
+from saddlepoint.runs.pictures import GAP, HEADING, enlarged, picture_of, save, to_uint8
 
 
 def test_a_grid_shows_every_image_enlarged(tmp_path):
@@ -17,6 +18,13 @@ def test_a_grid_shows_every_image_enlarged(tmp_path):
     assert picture.getpixel((34, 34)) == (255, 255, 255)
     assert picture.getpixel((2 * 66 + 34, 66 + 34)) == (0, 0, 0)
     assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]
+
+
+@pytest.mark.parametrize("shape", [(7, 3, 8, 16), (5, 1, 64, 64), (1, 1, 70, 70), (2, 3, 5, 5)])
+def test_a_grid_is_that_of_torchvision(shape):
+    images = 2 * torch.rand(shape, generator=torch.Generator().manual_seed(0)) - 1
+    grid = make_grid(enlarged(to_uint8(images)), nrow=3, padding=GAP, pad_value=255)
+    assert np.array_equal(np.asarray(picture_of(images, columns=3)), grid.permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 16, 16), (100, 2)])

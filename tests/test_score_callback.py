@@ -131,6 +131,17 @@ def test_every(every, iterations, tmp_path):
     assert [record["iteration"] for record in callback.history] == iterations
 
 
+def test_real_images_are_passed_with_the_first_score(tmp_path):
+    callback, passed = ScoreCallback(score(), 2, tmp_path), []
+
+    class Passed(pl.Callback):
+        def on_train_batch_end(self, *_):
+            passed.append(sum(callback.evaluator.extractor.sizes))
+
+    fit(Playing(), callback, Passed())
+    assert passed == [0, 40 + 20, 40 + 20, 40 + 2 * 20, 40 + 2 * 20, 40 + 3 * 20]
+
+
 def test_training_is_untouched(tmp_path):
     alone = fit(Playing())
     callback = ScoreCallback(score(batch_norm="batch", num_fake=64), 2, tmp_path)

@@ -10,7 +10,7 @@ from light_process import described
 from lightning_fabric.utilities.rank_zero import _get_rank
 from omegaconf import OmegaConf
 from test_commands import commands
-from train_cli import ROOT, composed
+from train_cli import QUICK, ROOT, composed
 
 from saddlepoint import outline, schema
 from saddlepoint.runs.command_line import SYNONYMS, nearest_settings
@@ -182,6 +182,29 @@ def test_lightning_comes_without_the_metrics_which_are_there_when_they_are_asked
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[] module 'torchmetrics' has no attribute 'nothing'\n"
+
+
+RUN = """
+import gc, sys
+from saddlepoint.runs import console, entrance
+console.run("train")
+assert gc.isenabled()
+frozen = gc.get_freeze_count()
+entrance._work("train")
+assert 0 < frozen == gc.get_freeze_count()
+heavy = ("torch._dynamo.eval_frame", "triton", "sympy", "torchvision", "matplotlib", "sklearn")
+print([name for name in heavy if name in sys.modules])
+"""
+
+
+def test_a_run_on_images_imports_no_compiler_and_nothing_for_plots(tmp_path):
+    words = [*QUICK, "iterations=2", "sample_every=1", f"output_dir={tmp_path}", "run_name=run"]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert (tmp_path / "run" / "samples" / "final.png").exists()
 
 
 @pytest.mark.parametrize("said", [{}, {"LOCAL_RANK": "2"}, {"SLURM_PROCID": "3", "RANK": "1"}])
