@@ -258,7 +258,7 @@ def test_the_default_run_is_the_experiment_faces_and_a_gan_is_as_published():
     assert default == composed(["experiment=faces_by_class", "gan=r1_gan"])
     assert default == composed(["experiment=faces", "gan=r1_gan", "condition=auto"])
     assert not composed(["condition=none"]).condition
-    assert (default.method, default.iterations, default.gan.n_dis) == ("r1_gan", 2000, 1)
+    assert (default.method, default.iterations, default.gan.n_dis) == ("r1_gan", 1200, 1)
     assert default.gan.generator_optimizer.lr == 2e-3
     assert default.terms.r1.every == 4 and not default.network.discriminator.spectral_norm
     for words in (["gan=sngan"], ["gan=sngan", "network=lite"]):
@@ -270,7 +270,7 @@ def test_the_default_run_is_the_experiment_faces_and_a_gan_is_as_published():
     assert list(other.terms) == ["rotation"] and other.gan.n_dis == 1
     assert "Lite" in other.network.generator._target_
     points = composed(["datamodule=gaussians8", "network=mlp"])
-    assert (points.iterations, points.gan.n_dis) == (2000, 1)
+    assert (points.iterations, points.gan.n_dis) == (1200, 1)
     for gan in ("dist_gan", "gn_gan"):
         assert "encoder" in composed(["experiment=faces", f"gan={gan}"]).network
 
