@@ -21,6 +21,7 @@ from saddlepoint.gans.moving_average import MovingAverage
 from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.joint_spectral_norm import JointSpectralNorm
 from saddlepoint.gans.networks.sync_batch_norm import synchronise
+from saddlepoint.gans.optimizer_step import make_step
 from saddlepoint.gans.precision import cast_to_bfloat16, runs_in_bfloat16
 from saddlepoint.gans.stretch import InStretches
 from saddlepoint.gans.tasks import Task
@@ -209,7 +210,7 @@ class Game(InStretches):
         """
         if self._world_size > 1:
             average_gradients(self._parameters_of[player.name])
-        self._optimizers[player.name].step()
+        make_step(self._optimizers[player.name])
         self._losses.add(self.iteration, player.name, losses)
 
     def _batches_of_reals(self, reals: Items) -> Iterator[Items]:
