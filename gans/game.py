@@ -184,9 +184,8 @@ class Game(InStretches):
         if self._world_size > 1 and not self.sync_batch_norm:
             average(self._running_averages)  # what is sampled is one generator, not each rank's own
         if self.moving_average is not None:
-            originals = {name: getattr(self, name) for name in self.sampled_networks}
             progress = self.iteration / self.iterations
-            self.moving_average.update(originals, judged, self.images_shown, progress)
+            self.moving_average.update(judged, self.images_shown, progress)
         self._read_losses_when_due()
 
     def update(self, player: Player, step: Step) -> None:
@@ -385,6 +384,9 @@ class Game(InStretches):
             self._optimizers[player.name] = optimizer
         if self.sync_batch_norm:
             synchronise(self)
+        if self.moving_average is not None:
+            originals = {name: getattr(self, name) for name in self.sampled_networks}
+            self.moving_average.follow(originals)
         self._running_averages = running_averages(self)
         self._spectral_norms = JointSpectralNorm(self)
         self._make_ready()
