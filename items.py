@@ -32,7 +32,7 @@ class Items(dict[str, Tensor]):
     @property
     def count(self) -> int:
         """Number of items n."""
-        return len(next(iter(self.values())))
+        return next(iter(self.values())).shape[0]
 
     def but(self, **fields: Tensor) -> "Items":
         """The same items with some fields replaced or added."""

@@ -253,7 +253,7 @@ class Game(InStretches):
         self, player: Player, step: Step
     ) -> contextlib.AbstractContextManager:
         """Compute the spectrally normalised weights now, or let every pass do so."""
-        if self.power_iterations == "per_pass":
+        if self.power_iterations == "per_pass" or not self._spectral_norms:
             return contextlib.nullcontext()
         return self._spectral_norms.computed(without=self.idle(player, step))
 

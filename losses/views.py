@@ -24,5 +24,5 @@ def look_together(
         return dict.fromkeys(views, judge(wanted[0]))
     seen = judge(Items.join(wanted))
     sizes = [view.count for view in wanted]
-    parts = (feature.split(sizes) for feature in seen)
+    parts = (feature.split_with_sizes(sizes) for feature in seen)
     return {name: type(seen)(*of_view) for name, *of_view in zip(views, *parts, strict=True)}
