@@ -282,7 +282,8 @@ class Game(InStretches):
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """bfloat16 around a network's forward pass; losses stay outside, in float32."""
-        return cast_to_bfloat16(self.device, self.uses_bfloat16)
+        device = self.device
+        return cast_to_bfloat16(device, runs_in_bfloat16(self.precision, device))
 
     @property
     def uses_bfloat16(self) -> bool:
