@@ -32,7 +32,7 @@ class Items(dict[str, Tensor]):
     @property
     def count(self) -> int:
         """Number of items n."""
-        return len(next(iter(self.values())))
+        return next(iter(self.values())).shape[0]
 
     def but(self, **fields: Tensor) -> "Items":
         """The same items with some fields replaced or added."""
@@ -56,7 +56,11 @@ class Items(dict[str, Tensor]):
 
     def batches(self, size: int) -> Iterator["Items"]:
         """Consecutive parts of at most ``size`` items."""
-        for start in range(0, self.count, size):
+        count = self.count
+        if 0 < count <= size:
+            yield self
+            return
+        for start in range(0, count, size):
             yield self.part(slice(start, start + size))
 
     @staticmethod

@@ -77,4 +77,6 @@ class Draws:
         return self.generator.device
 
     def _mine(self, numbers: Tensor, n: int) -> Tensor:
+        if self.world_size == 1:
+            return numbers
         return numbers[self.rank * n : (self.rank + 1) * n]

@@ -21,6 +21,7 @@ from saddlepoint.gans.moving_average import MovingAverage
 from saddlepoint.gans.networks.generator import Generator
 from saddlepoint.gans.networks.joint_spectral_norm import JointSpectralNorm
 from saddlepoint.gans.networks.sync_batch_norm import synchronise
+from saddlepoint.gans.optimizer_step import make_step
 from saddlepoint.gans.precision import cast_to_bfloat16, runs_in_bfloat16
 from saddlepoint.gans.stretch import InStretches
 from saddlepoint.gans.tasks import Task
@@ -183,9 +184,8 @@ class Game(InStretches):
         if self._world_size > 1 and not self.sync_batch_norm:
             average(self._running_averages)  # what is sampled is one generator, not each rank's own
         if self.moving_average is not None:
-            originals = {name: getattr(self, name) for name in self.sampled_networks}
             progress = self.iteration / self.iterations
-            self.moving_average.update(originals, judged, self.images_shown, progress)
+            self.moving_average.update(judged, self.images_shown, progress)
         self._read_losses_when_due()
 
     def update(self, player: Player, step: Step) -> None:
@@ -209,7 +209,7 @@ class Game(InStretches):
         """
         if self._world_size > 1:
             average_gradients(self._parameters_of[player.name])
-        self._optimizers[player.name].step()
+        make_step(self._optimizers[player.name])
         self._losses.add(self.iteration, player.name, losses)
 
     def _batches_of_reals(self, reals: Items) -> Iterator[Items]:
@@ -253,7 +253,7 @@ class Game(InStretches):
         self, player: Player, step: Step
     ) -> contextlib.AbstractContextManager:
         """Compute the spectrally normalised weights now, or let every pass do so."""
-        if self.power_iterations == "per_pass":
+        if self.power_iterations == "per_pass" or not self._spectral_norms:
             return contextlib.nullcontext()
         return self._spectral_norms.computed(without=self.idle(player, step))
 
@@ -282,7 +282,8 @@ class Game(InStretches):
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """bfloat16 around a network's forward pass; losses stay outside, in float32."""
-        return cast_to_bfloat16(self.device, self.uses_bfloat16)
+        device = self.device
+        return cast_to_bfloat16(device, runs_in_bfloat16(self.precision, device))
 
     @property
     def uses_bfloat16(self) -> bool:
@@ -384,6 +385,9 @@ class Game(InStretches):
             self._optimizers[player.name] = optimizer
         if self.sync_batch_norm:
             synchronise(self)
+        if self.moving_average is not None:
+            originals = {name: getattr(self, name) for name in self.sampled_networks}
+            self.moving_average.follow(originals)
         self._running_averages = running_averages(self)
         self._spectral_norms = JointSpectralNorm(self)
         self._make_ready()

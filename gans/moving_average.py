@@ -49,16 +49,26 @@ class MovingAverage(nn.Module):
             half_life = min(half_life, images_shown * self.rampup)
         return 0.5 ** (batch / max(half_life, 1e-8))
 
+    def follow(self, originals: Mapping[str, nn.Module]) -> None:
+        """Find what to move and where to, before the first `update`.
+
+        Args:
+            originals: the networks in training, by name, whose parameters stay the same objects.
+        """
+        pairs = [(average, originals[name]) for name, average in self.networks.items()]
+        self._averages = [p for average, _ in pairs for p in average.parameters()]
+        self._followed = [p for _, original in pairs for p in original.parameters()]
+        # Of buffers the modules are kept: a network may put another tensor in a buffer's place.
+        modules = [zip(a.modules(), o.modules(), strict=True) for a, o in pairs]
+        self._with_buffers = [two for each in modules for two in each if two[0]._buffers]
+
     @torch.no_grad()
-    def update(
-        self, originals: Mapping[str, nn.Module], batch: int, images_shown: int, progress: float
-    ) -> None:
+    def update(self, batch: int, images_shown: int, progress: float) -> None:
         """Move the averages after an iteration that showed ``batch`` real images, see `decay`."""
         weight = 1 - self.decay(batch, images_shown, progress)
-        for name, average in self.networks.items():
-            original = originals[name]
-            torch._foreach_lerp_(list(average.parameters()), list(original.parameters()), weight)
-            for mine, theirs in zip(average.buffers(), original.buffers(), strict=True):
+        torch._foreach_lerp_(self._averages, self._followed, weight)
+        for average, original in self._with_buffers:
+            for mine, theirs in zip(average.buffers(False), original.buffers(False), strict=True):
                 mine.copy_(theirs)
 
     def train(self, mode: bool = True) -> "MovingAverage":

@@ -19,7 +19,10 @@ def look_together(
         views: items by name; at least one.
         fields: of the items, that it reads.
     """
-    everything = Items.join([view.only(*fields) for view in views.values()])
-    seen = judge(everything)
-    parts = (feature.split([view.count for view in views.values()]) for feature in seen)
+    wanted = [view.only(*fields) for view in views.values()]
+    if len(wanted) == 1:
+        return dict.fromkeys(views, judge(wanted[0]))
+    seen = judge(Items.join(wanted))
+    sizes = [view.count for view in wanted]
+    parts = (feature.split_with_sizes(sizes) for feature in seen)
     return {name: type(seen)(*of_view) for name, *of_view in zip(views, *parts, strict=True)}

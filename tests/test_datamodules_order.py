@@ -6,6 +6,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from saddlepoint.datamodules import resident_blocks
 from saddlepoint.datamodules.base import DataModule
 from saddlepoint.datamodules.fields import Attributes, Image, Label
 from saddlepoint.datamodules.order import Order, Plan, epoch_flips, epoch_permutation, share_of_rank
@@ -33,15 +34,18 @@ class Numbered(DataModule):
         )
 
 
-def blocks_of(rank=0, world_size=1, start=0, iterations=9, seed=3, **settings):
+def blocks_of(rank=0, world_size=1, start=0, iterations=9, seed=3, stretch=1, **settings):
     data = Numbered(**{"num_workers": 0, **settings})
     data.trainer = SimpleNamespace(
         global_rank=rank,
         world_size=world_size,
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
     )
-    data.plan(seed, batch_size=8, batches_per_iteration=2, iterations=iterations, start=start)
+    needs = {"batch_size": 8, "batches_per_iteration": 2, "iterations": iterations}
+    data.plan(seed, start=start, stretch=stretch, **needs)
     blocks = [data.on_after_batch_transfer(block, 0) for block in data.train_dataloader()]
+    if stretch > 1:
+        blocks = [fetch() for functions in blocks for fetch in functions]
     assert [block["iteration"] for block in blocks] == list(range(start, iterations))
     return [block["reals"] for block in blocks]
 
@@ -95,6 +99,22 @@ def test_resident_equals_streamed_with_any_number_of_workers(flip):
     drawn = torch.rand(3)
     torch.manual_seed(0)
     assert torch.equal(drawn, torch.rand(3)), "serving data must not touch the global generator"
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(1, 1), (12_000, 3), (10**6, 7)])
+@pytest.mark.parametrize("start", [0, 1, 4])
+def test_iterations_gathered_together_are_those_gathered_singly(at_once, most, start, monkeypatch):
+    """An iteration has 3,392 bytes; ten epochs, one by one, a few, and as many as a stretch has."""
+    monkeypatch.setattr(resident_blocks, "AT_ONCE", at_once)
+    gathered, read = [], Source.read
+    monkeypatch.setattr(Source, "read", lambda *of: (gathered.append(len(of[1])), read(*of))[1])
+    settings = {"iterations": 30, "start": start, "flip": True, "resident": True}
+    together = blocks_of(stretch=7, **settings)
+    assert sum(field.nbytes for field in together[0].values()) == 3392
+    assert max(gathered) == 16 * most and sum(gathered) == 16 * (30 - start)
+    assert_same(together, blocks_of(**settings))
+    for rank in range(2):
+        assert_same(blocks_of(rank, 2, stretch=7, **settings), blocks_of(rank, 2, **settings))
 
 
 @pytest.mark.parametrize("settings", [{"resident": True}, {"resident": False, "num_workers": 2}])

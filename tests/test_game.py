@@ -269,8 +269,9 @@ def test_moving_average_has_its_half_life():
     nn.init.zeros_(network.weight)
     average = MovingAverage({"generator": network}, half_life_kimg=0.1, rampup=0.0)
     nn.init.ones_(network.weight)
+    average.follow({"generator": network})
     for i in range(10):
-        average.update({"generator": network}, 10, 10 * (i + 1), progress=i / 10)
+        average.update(10, 10 * (i + 1), progress=i / 10)
     assert average.networks["generator"].weight.item() == pytest.approx(0.5)
 
 
@@ -283,7 +284,8 @@ def test_moving_average_follows_several_networks_and_a_schedule_of_the_half_life
         nn.init.ones_(network.weight)
     assert average.decay(100, 100, progress=0.0) == pytest.approx(0.5)
     assert average.decay(100, 100, progress=1.0) == pytest.approx(0.5**0.5)
-    average.update(networks, 100, 100, progress=1.0)
+    average.follow(networks)
+    average.update(100, 100, progress=1.0)
     for copied in average.networks.values():
         assert copied.weight.item() == pytest.approx(1 - 0.5**0.5)
     assert not any(copied.training for copied in average.train().networks.values())
@@ -294,8 +296,12 @@ def test_moving_average_forgets_the_start_and_copies_buffers():
     average = MovingAverage({"generator": network}, half_life_kimg=1000, rampup=0.05)
     network.running_mean.fill_(3.0)
     nn.init.constant_(network.weight, 5.0)
-    average.update({"generator": network}, 64, 64, progress=0.5)
+    average.follow({"generator": network})
+    average.update(64, 64, progress=0.5)
     averaged = average.networks["generator"]
+    assert torch.equal(averaged.running_mean, network.running_mean)
+    network.running_mean = torch.full((2,), 4.0)  # another tensor in its place
+    average.update(64, 128, progress=0.5)
     assert torch.equal(averaged.running_mean, network.running_mean)
     # The half-life is 5 % of 64 images: after 64, twenty half-lives have passed.
     assert averaged.weight[0].item() == pytest.approx(5.0, rel=1e-4)

@@ -31,8 +31,11 @@ class JointSpectralNorm:
         self._layers = [layer for layer in lists if isinstance(layer[0], SpectralNorm)]
         self._layouts: dict[tuple, _Layout] = {}
 
-    @contextlib.contextmanager
-    def computed(self, without: Sequence[nn.Module] = ()) -> Iterator[None]:
+    def __bool__(self) -> bool:
+        """Whether there are such layers."""
+        return bool(self._layers)
+
+    def computed(self, without: Sequence[nn.Module] = ()) -> contextlib.AbstractContextManager:
         """Compute the weights now; every pass within uses them.
 
         Layers in training mode make one power iteration, whatever the number of passes. Layers in
@@ -41,6 +44,11 @@ class JointSpectralNorm:
         Args:
             without: modules that nobody looks through within; their layers are left alone.
         """
+        # Entering a context that has nothing to do takes as long as an operation.
+        return self._computed(without) if self._layers else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _computed(self, without: Sequence[nn.Module]) -> Iterator[None]:
         idle = {module for network in without for module in network.modules()}
         kinds: dict[tuple, list[ParametrizationList]] = {}
         for layer in self._layers:

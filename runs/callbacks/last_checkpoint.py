@@ -62,7 +62,8 @@ class LastCheckpoint(pl.Callback):
                 self.run.stopped_by = self.run.stopped_by or signal.SIGTERM.name
         if stop or game.iteration % self.every == 0 or game.iteration == game.iterations:
             self._save(trainer, game)
-        trainer.should_stop = trainer.should_stop or stop
+        if stop:
+            trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, game: Game) -> None:
         """Write what is not yet written, where another callback has ended the training."""

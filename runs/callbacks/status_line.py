@@ -60,7 +60,7 @@ class StatusLine(pl.Callback):
         self._scoring = ""
         now = time.monotonic()
         due = now - self._last_shown > (REDRAW_EVERY if self._bar else PRINT_EVERY)
-        if not trainer.is_global_zero or not (due or game.iteration == game.iterations):
+        if not (due or game.iteration == game.iterations) or not trainer.is_global_zero:
             return
         self._last_shown = now
         if self._bar:
