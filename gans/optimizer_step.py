@@ -14,7 +14,8 @@ def make_step(optimizer: Optimizer) -> None:
     """Make one step, as ``optimizer.step()`` does and to the same numbers.
 
     Whether an optimiser is a plain fused Adam is looked up in every step: whoever adds a hook to
-    it, profiles it or changes its settings finds torch's own step.
+    it, profiles it or changes its settings finds torch's own step. So do parameters on a GPU, where
+    this has not been tried.
     """
     if not _is_plain(optimizer):
         optimizer.step()
@@ -23,7 +24,8 @@ def make_step(optimizer: Optimizer) -> None:
     everything = [parameter for parameters in moving for parameter in parameters]
     # The first step makes the state; parameters of several kinds would have to be sorted.
     has_state = all(optimizer.state.get(parameter) for parameter in everything)
-    if not has_state or len({(p.device, p.dtype) for p in everything}) > 1:
+    kinds = {(p.device.type, p.dtype) for p in everything}
+    if not has_state or len(kinds) > 1 or any(device != "cpu" for device, _ in kinds):
         optimizer.step()
         return
     for group, parameters in zip(optimizer.param_groups, moving, strict=True):
