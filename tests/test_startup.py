@@ -192,7 +192,7 @@ assert gc.isenabled()
 frozen = gc.get_freeze_count()
 entrance._work("train")
 assert 0 < frozen == gc.get_freeze_count()
-heavy = ("torch._dynamo.eval_frame", "triton", "sympy", "torchvision", "matplotlib", "sklearn")
+heavy = ("torch._dynamo.eval_frame", "triton", "torchvision", "matplotlib", "sklearn")
 print([name for name in heavy if name in sys.modules])
 """
 
