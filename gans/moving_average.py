@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from saddlepoint.losses.schedule import Schedule, at
 
@@ -56,8 +56,8 @@ class MovingAverage(nn.Module):
             originals: the networks in training, by name, whose parameters stay the same objects.
         """
         pairs = [(average, originals[name]) for name, average in self.networks.items()]
-        self._averages = [p for average, _ in pairs for p in average.parameters()]
-        self._followed = [p for _, original in pairs for p in original.parameters()]
+        self._averages: list[Tensor] = [p for average, _ in pairs for p in average.parameters()]
+        self._followed: list[Tensor] = [p for _, original in pairs for p in original.parameters()]
         # Of buffers the modules are kept: a network may put another tensor in a buffer's place.
         modules = [zip(a.modules(), o.modules(), strict=True) for a, o in pairs]
         self._with_buffers = [two for each in modules for two in each if two[0]._buffers]

@@ -5,7 +5,7 @@ and sorts the parameters by their devices, which on a small network takes four t
 """
 
 import torch
-from torch import nn
+from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.optim import optimizer as hooks_of_all
 
@@ -34,12 +34,12 @@ def make_step(optimizer: Optimizer) -> None:
 
 
 @torch.no_grad()
-def _step_of_adam(group: dict, parameters: list[nn.Parameter], states: list[dict]) -> None:
+def _step_of_adam(group: dict, parameters: list[Tensor], states: list[dict]) -> None:
     steps = [state["step"] for state in states]
     torch._foreach_add_(steps, 1)
     torch._fused_adam_(
         parameters,
-        [parameter.grad for parameter in parameters],
+        [parameter.grad for parameter in parameters if parameter.grad is not None],
         [state["exp_avg"] for state in states],
         [state["exp_avg_sq"] for state in states],
         [],
