@@ -45,6 +45,8 @@ class LearnedHalving(nn.Sequential):
 
     def after(self, conv: nn.Conv2d, features: Tensor) -> Tensor:
         """The halving of a convolution, computed at every second position only."""
+        if conv.kernel_size == (1, 1):  # not with stride 2, see `EverySecond`
+            return self[1](conv(self[0](features)))
         hidden = F.conv2d(features, conv.weight, conv.bias, stride=2, padding=conv.padding)
         return self[1](hidden)
 
