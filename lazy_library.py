@@ -70,17 +70,24 @@ class _Finder:
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path) if name in LAZY else None
-        if spec is None or not isinstance(spec.loader, SourceFileLoader):
-            return None
-        spec.loader = _Loader(spec.name, spec.loader.path)
-        return spec
+        return loaded_by(_Loader, name, path) if name in LAZY else None
 
 
-def install() -> None:
-    """Let the packages that are not imported yet wait, from now on."""
-    if _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)
+def loaded_by(
+    loader: type[SourceFileLoader], name: str, path: Sequence[str] | None
+) -> ModuleSpec | None:
+    """Find a module for a loader of one's own; None where it is no source file."""
+    spec = PathFinder.find_spec(name, path)
+    if spec is None or not isinstance(spec.loader, SourceFileLoader):
+        return None
+    spec.loader = loader(spec.name, spec.loader.path)
+    return spec
+
+
+def install(finder: Any = _Finder) -> None:
+    """Let what a finder finds and is not imported yet wait, from now on: by default packages."""
+    if finder not in sys.meta_path:
+        sys.meta_path.insert(0, finder)
 
 
 def _is_part(statement: ast.ImportFrom, package: str) -> bool:

@@ -13,10 +13,12 @@ import importlib
 import sys
 import threading
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import FrameType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 from weakref import WeakSet
+
+from saddlepoint import lazy_library
 
 COMPILER, PLOTS = "torch._dynamo", "torchmetrics.utilities.plot"
 FLOPS = "torch.utils.flop_counter"
@@ -168,17 +170,12 @@ class _Finder:
             return None if part is None else _There(part).module.__spec__
         if name not in STAND_INS or name in _wanted or target is not None:
             return None
-        spec = PathFinder.find_spec(name, path)
-        if spec is None or not isinstance(spec.loader, SourceFileLoader):
-            return None
-        spec.loader = _Loader(spec.name, spec.loader.path)
-        return spec
+        return lazy_library.loaded_by(_Loader, name, path)
 
 
 def install() -> None:
     """Let the modules that are not imported yet wait, from now on."""
-    if _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)
+    lazy_library.install(_Finder)
 
 
 def waits(name: str) -> bool:

@@ -188,7 +188,7 @@ def tell_apart(rows: list[Row]) -> None:
             if not (key.startswith("gan.") and key.removeprefix("gan.") in varying)
         ]
         if len({row.run.condition for row in same}) > 1:  # told by its kind
-            shown = [key for key in shown if not key.startswith("condition.")]
+            shown = [key for key in shown if key != "condition._target_"]
         for row in same:
             said = [*shown, MIDWAY]  # the last even of a row that stands alone
             asked = {"condition": row.run.condition} if row.run.condition else {}

@@ -225,7 +225,8 @@ def test_a_condition_is_named_even_of_a_row_that_stands_alone(tmp_path):
     write_run(tmp_path / "asked", [line])
     assert [row.settings for row in one_table(tmp_path).rows] == [{"condition": "classes"}]
     write_run(tmp_path / "free", [record({"FID": 10.0}, config=config())])
-    assert [row.settings for row in one_table(tmp_path).rows] == [{"condition": "classes"}, {}]
+    told = {"condition": "classes", "condition.frequencies": "data"}
+    assert [row.settings for row in one_table(tmp_path).rows] == [told, {}]
 
 
 def test_spreads_over_training_and_evaluation_seeds_are_kept_apart(tmp_path):
